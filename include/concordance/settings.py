@@ -1,0 +1,292 @@
+"""One frozen, validated settings object, read once at the entry point and handed down as an argument.
+
+Each value comes from the first of: an override (Airflow's Connections, a test), the environment
+(`AIRFLOW__CONCORDANCE__<NAME>`), the `[concordance]` section of airflow.cfg, the secrets file that the local stack
+wrote (secrets only), the default. Airflow itself is not imported. Units stand in the names; every limit of the product
+stands here. `python -m concordance settings` prints the effective values, where each came from, and masks the secrets.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from concordance import ids
+from concordance.errors import Misconfigured
+
+ROOT = Path(__file__).resolve().parents[2]
+SECTION = "concordance"
+ENVIRONMENT_PREFIX = "AIRFLOW__CONCORDANCE__"
+
+
+def _without_password(url: str) -> str:
+    if urlsplit(url).password:
+        raise ValueError("a URL here must not carry a password: give the secret by its own setting")
+    return url
+
+
+Url = Annotated[str, AfterValidator(_without_password)]
+Port = Annotated[int, Field(ge=1024, le=65535)]
+
+
+class Settings(BaseModel):
+    """Every setting of the product. A section comment says which room reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    # where things are
+    state_dir: Path = Field(ROOT / ".concordance", description="state of the local stack and of the artefacts")
+    sources_file: Path = Field(ROOT / "include" / "sources.toml", description="declaration of the sources")
+    staging_url: str = Field("", description="artefacts, on any fsspec file system; empty: <state_dir>/staging")
+
+    # ports of the local stack, loopback only
+    postgres_port: Port = 15432
+    bolt_port: Port = 17687
+    arcade_http_port: Port = 17480
+    qdrant_port: Port = 16333
+    airflow_port: Port = 18080
+    statsd_port: Port = 18125
+
+    # the stores; empty addresses mean the local stack's
+    ledger_url: Url = Field("", description="postgresql://user@host:port/database")
+    ledger_password: SecretStr = SecretStr("")
+    neo4j_url: Url = Field("", description="bolt://host:port or neo4j://host:port")
+    neo4j_user: str = "neo4j"
+    neo4j_password: SecretStr = SecretStr("")
+    neo4j_database: str = Field("", description="empty: the user's home database, `graph` on the local stack")
+    qdrant_url: Url = Field("", description="http://host:port")
+    qdrant_api_key: SecretStr = SecretStr("")
+
+    # sources and parsing
+    max_documents_per_source: int = Field(2_000_000, ge=1, le=100_000_000)
+    max_document_bytes: int = Field(50_000_000, ge=1, le=1_000_000_000)
+    max_text_bytes: int = Field(10_000_000, ge=1, le=100_000_000)
+    parser_memory_bytes: int = Field(512_000_000, ge=64_000_000, le=16_000_000_000)
+    parser_timeout_seconds: float = Field(60, gt=0, le=3600)
+
+    # chunking: frozen with the index version
+    chunk_min_tokens: int = Field(120, ge=16, le=4096)
+    chunk_max_tokens: int = Field(200, ge=32, le=8192)
+    header_max_tokens: int = Field(48, ge=0, le=256)
+    max_chunks_per_document: int = Field(20_000, ge=1, le=1_000_000)
+    max_gazetteer_names: int = Field(100_000, ge=0, le=1_000_000)
+    max_name_characters: int = Field(512, ge=16, le=8192)
+    bm25_k1: float = Field(1.2, ge=0, le=10)
+    bm25_b: float = Field(0.75, ge=0, le=1)
+    bm25_average_tokens: float = Field(110, gt=0, le=10_000)
+
+    # embedding: frozen with the index version
+    embedding_backend: str = Field("sentence-transformers", pattern="^(sentence-transformers|hash)$")
+    model_dir: str = Field("", description="folder of the model; empty: the one that the pinned package carries")
+    embed_batch_texts: int = Field(32, ge=1, le=4096)
+    embed_pool_texts: int = Field(2048, ge=1, le=1_000_000)
+
+    # the run
+    shard_bytes: int = Field(10_000_000, ge=1_000, le=10_000_000_000)
+    max_shards: int = Field(32, ge=1, le=512)
+    batch_chunks: int = Field(1000, ge=1, le=20_000, description="chunks of one load transaction, about")
+    max_delete_fraction: float = Field(0.10, ge=0, le=1)
+    max_quarantined_fraction: float = Field(0.20, ge=0, le=1)
+
+    # the commit protocol
+    lease_seconds: float = Field(120, ge=1, le=3600)
+    source_lease_seconds: float = Field(900, ge=1, le=86_400)
+    request_timeout_seconds: float = Field(60, ge=0.5, le=600)
+    reader_timeout_seconds: float = Field(30, ge=0.5, le=600)
+    sweep_grace_seconds: float = Field(600, ge=1, le=86_400)
+    retry_attempts: int = Field(5, ge=1, le=50, description="attempts of one call on transient errors")
+    retry_wait_seconds: float = Field(0.5, ge=0, le=60)
+    retry_wait_max_seconds: float = Field(20, ge=0, le=600)
+    upsert_points: int = Field(256, ge=1, le=10_000)
+    upsert_bytes: int = Field(16 * 1024 * 1024, ge=65_536, le=32 * 1024 * 1024)
+    ledger_pool_connections: int = Field(4, ge=1, le=64)
+
+    # search
+    search_limit: int = Field(10, ge=1, le=1000)
+    search_overfetch: int = Field(5, ge=1, le=100)
+    dense_weight: float = Field(0.5, ge=0, le=1)
+
+    # operations
+    statsd_host: str = Field("", description="empty: no StatsD outside Airflow")
+    statsd_prefix: str = Field("concordance", pattern="^[a-z][a-z0-9_]*$")
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    run_deadline_seconds: float = Field(5400, ge=60, le=604_800)
+
+    @model_validator(mode="after")
+    def _bounds_agree(self) -> Self:
+        pairs = (
+            (self.chunk_min_tokens < self.chunk_max_tokens, "chunk_min_tokens must be below chunk_max_tokens"),
+            (self.request_timeout_seconds <= self.lease_seconds, "request_timeout_seconds must not exceed lease_seconds"),
+            (
+                self.sweep_grace_seconds > max(self.lease_seconds, self.reader_timeout_seconds),
+                "sweep_grace_seconds must exceed lease_seconds and reader_timeout_seconds: "
+                "a sweep must not overtake a writer or a reader that still runs",
+            ),
+        )
+        for holds, message in pairs:
+            if not holds:
+                raise ValueError(message)
+        return self
+
+    @property
+    def staging(self) -> str:
+        return self.staging_url or f"file://{self.state_dir / 'staging'}"
+
+    @property
+    def effective_ledger_url(self) -> str:
+        return self.ledger_url or f"postgresql://concordance@127.0.0.1:{self.postgres_port}/concordance"
+
+    @property
+    def effective_neo4j_url(self) -> str:
+        return self.neo4j_url or f"bolt://127.0.0.1:{self.bolt_port}"
+
+    @property
+    def effective_neo4j_user(self) -> str:
+        return self.neo4j_user if self.neo4j_url else "root"
+
+    @property
+    def effective_neo4j_database(self) -> str | None:
+        return self.neo4j_database or (None if self.neo4j_url else "graph")
+
+    @property
+    def effective_qdrant_url(self) -> str:
+        return self.qdrant_url or f"http://127.0.0.1:{self.qdrant_port}"
+
+    @property
+    def run_digest(self) -> str:
+        """Digest of the settings that decide what a run writes: frozen in the plan, compared by every later stage."""
+        return ids.digest({name: getattr(self, name) for name in sorted(_RUN_SETTINGS)})
+
+
+_RUN_SETTINGS = frozenset(
+    {
+        "max_document_bytes",
+        "max_text_bytes",
+        "max_chunks_per_document",
+        "max_name_characters",
+        "batch_chunks",
+        "max_quarantined_fraction",
+    }
+)
+_SECRETS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an effective value came from, for people."""
+
+    name: str
+    value: str
+    origin: str
+
+
+def load_settings(
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    cfg_file: Path | None = None,
+) -> Settings:
+    """The effective settings. Raises `Misconfigured` naming the variable, the value and what is allowed."""
+    return _load(overrides or {}, environment, cfg_file)[0]
+
+
+def explain_settings(
+    *, environment: Mapping[str, str] = os.environ, cfg_file: Path | None = None
+) -> list[Origin]:
+    """Every effective value with its origin, secrets masked."""
+    settings, origins = _load({}, environment, cfg_file)
+    return [
+        Origin(name, _masked(name, getattr(settings, name)), origins.get(name, "default"))
+        for name in Settings.model_fields
+    ]
+
+
+def _load(
+    overrides: Mapping[str, Any], environment: Mapping[str, str], cfg_file: Path | None
+) -> tuple[Settings, dict[str, str]]:
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+
+    def take(found: Mapping[str, Any], origin: str) -> None:
+        for name, value in found.items():
+            if name not in Settings.model_fields:
+                raise Misconfigured(f"{origin}: there is no setting {name!r}. `python -m concordance settings` lists them")
+            values[name], origins[name] = value, origin
+
+    from_cfg, from_environment = _cfg(environment, cfg_file), _environment(environment)
+    first = {**from_cfg, **from_environment, **overrides}
+    state_dir = Path(first.get("state_dir", Settings.model_fields["state_dir"].default))
+    take(_secrets(state_dir), f"{state_dir / 'secrets.json'}")
+    take(from_cfg, "airflow.cfg")
+    take(from_environment, "environment")
+    take(overrides, "override")
+    try:
+        return Settings(**values), origins
+    except ValidationError as error:
+        raise Misconfigured("; ".join(_sentence(line, values, origins) for line in error.errors())) from None
+
+
+def _cfg(environment: Mapping[str, str], cfg_file: Path | None) -> dict[str, str]:
+    path = cfg_file or Path(environment.get("AIRFLOW_CONFIG") or ROOT / "airflow.cfg")
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(path)
+    except configparser.Error as error:
+        raise Misconfigured(f"{path} is not a readable configuration file: {error}") from None
+    return dict(parser[SECTION]) if parser.has_section(SECTION) else {}
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.removeprefix(ENVIRONMENT_PREFIX).lower(): value
+        for name, value in environment.items()
+        if name.startswith(ENVIRONMENT_PREFIX)
+    }
+
+
+def _secrets(state_dir: Path) -> dict[str, str]:
+    path = state_dir / "secrets.json"
+    try:
+        stored = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise Misconfigured(f"{path} cannot be read ({type(error).__name__}): make it readable, or delete it and run "
+                            "`python -m concordance up` again") from None
+    return {name: value for name, value in stored.items() if name in _SECRETS}
+
+
+def _sentence(line: Any, values: Mapping[str, Any], origins: Mapping[str, str]) -> str:
+    if not line["loc"]:
+        return str(line["msg"]).removeprefix("Value error, ")
+    name = str(line["loc"][0])
+    variable = ENVIRONMENT_PREFIX + name.upper()
+    return (
+        f"{variable} = {_masked(name, values.get(name))!s} (from {origins.get(name, 'default')}): {line['msg']}"
+        f"{_allowed(name)}"
+    )
+
+
+def _allowed(name: str) -> str:
+    bounds = {
+        word: getattr(limit, key)
+        for limit in Settings.model_fields[name].metadata
+        for key, word in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("pattern", "matching"))
+        if getattr(limit, key, None) is not None
+    }
+    return "; allowed: " + ", ".join(f"{word} {bound}" for word, bound in bounds.items()) if bounds else ""
+
+
+def _masked(name: str, value: Any) -> str:
+    if name not in _SECRETS:
+        return str(value)
+    plain = value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
+    return "********" if plain else "(not set)"

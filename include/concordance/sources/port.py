@@ -1,0 +1,27 @@
+"""The port of the sources. A new kind is one file with one small class that passes `tests/contract/source_contract.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from concordance.model import Entity, Listed, RawDocument
+from concordance.sources.declaration import SourceDeclaration
+
+
+class Source(Protocol):
+    declaration: SourceDeclaration
+
+    def list(self, subpath: str = "") -> Iterator[Listed]:
+        """Every document below `subpath` ("" is all), each uri once, in any order.
+
+        Raises `Unavailable` when the listing could not be completed: a listing that returns is complete, because what
+        it lacks is deleted. `Misconfigured` when the location is not there at all.
+        """
+
+    def read(self, uri: str) -> RawDocument:
+        """The document's bytes and metadata. Raises `PoisonDocument` (`unreadable`, `empty`, `too_large`), or
+        `Unavailable` when the source itself does not answer."""
+
+    def names(self) -> Iterator[Entity]:
+        """The names that this source declares for entity linking (the gazetteer)."""

@@ -1,0 +1,141 @@
+"""The two ports. `tests/contract` is their specification: every adapter, and `memory.py` first, passes it.
+
+Common promises: every write is idempotent (the same rows again change nothing); a write that returned is durable and
+seen by every later read; ids are written once and never change their content, but for the flag `live` of the raw view.
+Every call ends within `timeout_seconds`. Errors: `Unavailable` (not applied, or the store is gone), `OutcomeUnknown`
+(may have been applied), `BatchTooLarge`, `Misconfigured` (refused password, missing database), `PoisonDocument` (the
+store refuses one of the rows for its content). No error holds document text or a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+from uuid import UUID
+
+from concordance.model import (
+    DocumentRow,
+    GenerationKey,
+    GraphBatch,
+    IndexVersion,
+    LinkRow,
+    Neighbourhood,
+    Point,
+    ScoredPoint,
+    SparseVector,
+    StoreCounts,
+    StoredChunk,
+    Vector,
+)
+
+
+class GraphStore(Protocol):
+    """Documents, chunks, entities and their edges, by index version (design: section 7 of the README's graph model)."""
+
+    def ping(self) -> str:
+        """The server's name and version. Raises `Unavailable` or `Misconfigured` with what to do."""
+
+    def prepare(self) -> None:
+        """Constraints and indexes present and online. Idempotent."""
+
+    def write(self, version: IndexVersion, batch: GraphBatch, *, timeout_seconds: float) -> None:
+        """One transaction: all of the batch or nothing. A link is written only if its target's node is there."""
+
+    def write_links(self, version: IndexVersion, links: Sequence[LinkRow], *, timeout_seconds: float) -> None:
+        """One transaction: the links whose two nodes are there; the others are left out silently."""
+
+    def read_back(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[StoredChunk]:
+        """The chunks of these generations that hang on their document's node, in no particular order."""
+
+    def settle(self, version: IndexVersion, document: DocumentRow, *, timeout_seconds: float) -> None:
+        """Show `document` to raw readers: its properties on the anchor node, only forward (never over a higher
+        generation) and only on a node that is there; `live` on this generation's chunks and off all lower ones'."""
+
+    def hide(self, version: IndexVersion, generation: GenerationKey, *, timeout_seconds: float) -> None:
+        """Take `live` off this and all lower generations' chunks of the document."""
+
+    def sweep(self, version: IndexVersion, generation: GenerationKey, *, timeout_seconds: float) -> int:
+        """Delete what this generation wrote: its chunks and edges, the entities that they leave without any edge, and
+        the Document node with its last chunk. One transaction under locks, so that a concurrent batch that mentions
+        an entity again, or brings the document back, loses nothing. Returns the number of chunks deleted."""
+
+    def chunks(self, version: IndexVersion) -> Iterator[StoredChunk]:
+        """All chunks of the version, streamed, ordered by chunk id."""
+
+    def neighbourhoods(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Neighbourhood]:
+        """Entities mentioned in each chunk and documents that the chunk's document links to, for these chunk ids.
+        Chunks that are not there are absent."""
+
+    def orphans(self, version: IndexVersion) -> Mapping[str, int]:
+        """Counts of rows that hang on nothing (I4): chunks without document, entities without any edge, ..."""
+
+    def point_to(self, version: IndexVersion) -> None:
+        """Make the pointer node name this version, for raw Cypher readers."""
+
+    def pointer(self) -> int | None:
+        """The version that the pointer node names."""
+
+    def counts(self, version: IndexVersion) -> StoreCounts:
+        """`documents, chunks, entities, mentions, document_entities, relations, links`."""
+
+    def close(self) -> None: ...
+
+
+class VectorStore(Protocol):
+    """One collection an index version, behind one alias."""
+
+    def ping(self) -> str:
+        """The server's name and version. Raises `Unavailable` or `Misconfigured` with what to do."""
+
+    def prepare(self, version: IndexVersion) -> None:
+        """The version's collection with its vectors (dense: Dot, the model's dimension; bm25: sparse, IDF) and payload
+        indexes. Idempotent; a collection of another shape raises `Misconfigured`."""
+
+    def upsert(self, version: IndexVersion, points: Sequence[Point], *, timeout_seconds: float) -> None:
+        """Write the points, waiting until they are applied; `live` starts false. Split by count and bytes below the
+        limits of one request. A dense vector that is not finite, of unit norm and of the version's dimension raises
+        `PoisonDocument` (reason `bad_vector`) before anything of the call is written."""
+
+    def read_back(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> list[StoredChunk]:
+        """The points among these ids that are there."""
+
+    def vectors(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Vector]:
+        """The dense vectors of the points among these ids that are there, bit-equal to what was written."""
+
+    def settle(self, version: IndexVersion, generation: GenerationKey, *, timeout_seconds: float) -> None:
+        """`live` on this generation's points and off all lower ones' of the document."""
+
+    def hide(self, version: IndexVersion, generation: GenerationKey, *, timeout_seconds: float) -> None:
+        """Take `live` off this and all lower generations' points of the document."""
+
+    def sweep(self, version: IndexVersion, generation: GenerationKey, *, timeout_seconds: float) -> None:
+        """Delete this generation's points."""
+
+    def points(self, version: IndexVersion) -> Iterator[StoredChunk]:
+        """All points of the version, streamed, ordered by chunk id."""
+
+    def search(
+        self,
+        version: IndexVersion,
+        query: Vector | SparseVector,
+        *,
+        tenant: str,
+        access: Sequence[str],
+        limit: int,
+        timeout_seconds: float,
+        exact: bool = False,
+    ) -> list[ScoredPoint]:
+        """The best `limit` points of the tenant that carry one of the access labels, best first. A dense query scores
+        by dot product, a sparse one by BM25 (the store adds the IDF). Points of all generations are found: which of
+        them are current is for the reader to say, from the ledger."""
+
+    def point_to(self, version: IndexVersion) -> None:
+        """Make the alias name this version's collection, in one step."""
+
+    def pointer(self) -> int | None:
+        """The version that the alias names."""
+
+    def counts(self, version: IndexVersion) -> StoreCounts:
+        """`points`."""
+
+    def close(self) -> None: ...
