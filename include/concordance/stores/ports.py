@@ -30,7 +30,7 @@ from concordance.model import (
 
 
 class GraphStore(Protocol):
-    """Documents, chunks, entities and their edges, by index version (design: section 7 of the README's graph model)."""
+    """Documents, chunks, entities and their edges, by index version (the README's graph model)."""
 
     def ping(self) -> str:
         """The server's name and version. Raises `Unavailable` or `Misconfigured` with what to do."""
@@ -47,15 +47,16 @@ class GraphStore(Protocol):
     def read_back(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[StoredChunk]:
         """The chunks of these generations that hang on their document's node, in no particular order."""
 
-    def settle(self, version: IndexVersion, document: DocumentRow, *, timeout_seconds: float) -> None:
-        """Show `document` to raw readers: its properties on the anchor node, only forward (never over a higher
-        generation) and only on a node that is there; `live` on this generation's chunks and off all lower ones'."""
+    def settle(self, version: IndexVersion, documents: Sequence[DocumentRow], *, timeout_seconds: float) -> None:
+        """Show `documents` to raw readers, in one transaction: properties on the anchor node, only forward (never over
+        a higher generation) and only on a node that is there; `live` on this generation's chunks and off all lower
+        ones'. Called with up to a few hundred documents: a constant number of queries, not one a document."""
 
-    def hide(self, version: IndexVersion, generation: GenerationKey, *, timeout_seconds: float) -> None:
-        """Take `live` off this and all lower generations' chunks of the document."""
+    def hide(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
+        """Take `live` off these and all lower generations' chunks of their documents."""
 
-    def sweep(self, version: IndexVersion, generation: GenerationKey, *, timeout_seconds: float) -> int:
-        """Delete what this generation wrote: its chunks and edges, the entities that they leave without any edge, and
+    def sweep(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> int:
+        """Delete what these generations wrote: its chunks and edges, the entities that they leave without any edge, and
         the Document node with its last chunk. One transaction under locks, so that a concurrent batch that mentions
         an entity again, or brings the document back, loses nothing. Returns the number of chunks deleted."""
 
@@ -102,14 +103,15 @@ class VectorStore(Protocol):
     def vectors(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Vector]:
         """The dense vectors of the points among these ids that are there, bit-equal to what was written."""
 
-    def settle(self, version: IndexVersion, generation: GenerationKey, *, timeout_seconds: float) -> None:
-        """`live` on this generation's points and off all lower ones' of the document."""
+    def settle(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
+        """`live` on these generations' points and off all lower ones' of their documents. Few requests, not several a
+        document."""
 
-    def hide(self, version: IndexVersion, generation: GenerationKey, *, timeout_seconds: float) -> None:
-        """Take `live` off this and all lower generations' points of the document."""
+    def hide(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
+        """Take `live` off these and all lower generations' points of their documents."""
 
-    def sweep(self, version: IndexVersion, generation: GenerationKey, *, timeout_seconds: float) -> None:
-        """Delete this generation's points."""
+    def sweep(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
+        """Delete these generations' points."""
 
     def points(self, version: IndexVersion) -> Iterator[StoredChunk]:
         """All points of the version, streamed, ordered by chunk id."""
