@@ -1,0 +1,95 @@
+# The two commands are `make demo` and `make test`; everything else is a part of them, or a tool.
+# State lives in .venv and .concordance/; both are ignored by git and may be deleted at any time.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON311 ?= $(shell for python in python3.11 python3 python; do \
+  "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && command -v "$$python" && break; done)
+BOOTSTRAP := .concordance/bootstrap
+UV := $(BOOTSTRAP)/bin/uv
+PYTHON := .venv/bin/python
+SET_UP := .venv/.set-up
+TYPED := include $(wildcard dags plugins)
+PYTEST_ARGS ?=
+
+.PHONY: help setup lock demo up down status test lint format types contracts audit bench faults simulate clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(UV): requirements-bootstrap.txt
+	@if [ -z "$(PYTHON311)" ]; then \
+	  echo "Python 3.11 was not found: install it (or name it: make PYTHON311=/path/to/python3.11 setup)." >&2; exit 1; fi
+	@"$(PYTHON311)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "$(PYTHON311) lacks the venv module: install python3.11-venv (Debian, Ubuntu) and try again." >&2; exit 1; }
+	"$(PYTHON311)" -m venv --clear $(BOOTSTRAP)
+	$(BOOTSTRAP)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.txt
+	@touch $@
+
+# uv removes what the lock does not name, so that .venv is the lock and nothing else; a second call costs nothing.
+$(SET_UP): requirements-dev.txt | $(UV)
+	@[ -x $(PYTHON) ] || $(UV) venv --quiet --python "$(PYTHON311)" .venv
+	$(UV) pip sync --quiet --python $(PYTHON) --require-hashes requirements-dev.txt
+	@$(PYTHON) -c 'import pathlib, sysconfig; \
+	  pathlib.Path(sysconfig.get_path("purelib"), "concordance.pth").write_text(str(pathlib.Path("include").resolve()) + "\n")'
+	@touch $@
+
+setup: $(SET_UP) ## install the locked packages into .venv
+
+lock: $(UV) ## compile requirements*.in again into the locks with hashes
+	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url requirements.in -o requirements.txt
+	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url -c requirements.txt \
+	  requirements-dev.in -o requirements-dev.txt
+
+demo: $(SET_UP) ## start everything, ingest real documents through Airflow, show what is there
+	@$(PYTHON) -m concordance.local.demo
+
+up: $(SET_UP) ## start the embedded stores and Airflow
+	@$(PYTHON) -m concordance up
+
+down: $(SET_UP) ## stop them; the data stays
+	@$(PYTHON) -m concordance down
+
+status: $(SET_UP) ## what runs, and whether it is healthy
+	@$(PYTHON) -m concordance status
+
+test: $(SET_UP) ## all tests; they start stores of their own, beside a running demo
+	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+lint: $(SET_UP) ## style and formatting
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+format: $(SET_UP) ## format, and fix what can be fixed safely
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+types: $(SET_UP) ## mypy --strict
+	@.venv/bin/mypy $(TYPED)
+
+contracts: $(SET_UP) ## the direction of imports, and one room for each driver
+	@.venv/bin/lint-imports --no-logo
+
+# The advisories live on a server: without it nothing is known, which is said and is no failure of this tree.
+audit: $(SET_UP) ## known vulnerabilities in the lock
+	@report=$$(mktemp); trap 'rm -f "$$report"' EXIT; \
+	if .venv/bin/pip-audit --progress-spinner off --disable-pip --require-hashes -r requirements-dev.txt >"$$report" 2>&1; \
+	then cat "$$report"; \
+	elif grep -q '^Found [0-9]' "$$report"; then cat "$$report"; exit 1; \
+	else tail -n 1 "$$report"; echo "audit: not done, the advisory server could not be reached"; fi
+
+bench: $(SET_UP) ## benchmarks, as ratios
+	@$(PYTHON) -m bench
+
+faults: $(SET_UP) ## the fault suite alone
+	@$(PYTHON) -m pytest tests/faults $(PYTEST_ARGS)
+
+simulate: $(SET_UP) ## the seeded simulator alone
+	@$(PYTHON) -m pytest tests/simulation $(PYTEST_ARGS)
+
+clean: ## delete caches; .venv and .concordance/ stay
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find include dags plugins tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
