@@ -1,0 +1,210 @@
+"""`VectorStore` in memory: what the vector index promises, in the fewest words."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import numpy as np
+
+from concordance.errors import Misconfigured
+from concordance.model import (
+    GenerationKey,
+    IndexVersion,
+    Point,
+    ScoredPoint,
+    SparseVector,
+    StoreCounts,
+    StoredChunk,
+    Vector,
+)
+from concordance.stores.checks import check_points, check_query
+
+
+@dataclass(slots=True)
+class _Collection:
+    dimension: int
+    points: dict[UUID, Point] = field(default_factory=dict)
+    points_of: dict[UUID, dict[int, set[UUID]]] = field(default_factory=lambda: defaultdict(dict))
+    live: set[UUID] = field(default_factory=set)
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        for point in points:
+            if point.chunk_id not in self.points:
+                self.points[point.chunk_id] = point
+                self.points_of[point.document_id].setdefault(point.generation, set()).add(point.chunk_id)
+
+    def of(self, generation: GenerationKey) -> set[UUID]:
+        return self.points_of.get(generation.document_id, {}).get(generation.generation, set())
+
+    def below(self, generation: GenerationKey) -> Iterator[UUID]:
+        for number, points in self.points_of.get(generation.document_id, {}).items():
+            if number < generation.generation:
+                yield from points
+
+    def is_shown_above(self, generation: GenerationKey) -> bool:
+        return any(
+            number > generation.generation and not points.isdisjoint(self.live)
+            for number, points in self.points_of.get(generation.document_id, {}).items()
+        )
+
+    def sweep(self, generation: GenerationKey) -> None:
+        for chunk_id in self.points_of.get(generation.document_id, {}).pop(generation.generation, ()):
+            del self.points[chunk_id]
+            self.live.discard(chunk_id)
+
+    def scores(self, query: Vector | SparseVector, candidates: Sequence[Point]) -> Iterator[tuple[float, Point]]:
+        if not isinstance(query, SparseVector):
+            for point in candidates:
+                yield float(np.dot(point.dense, query)), point
+            return
+        weights = {term: value * self._idf(term) for term, value in zip(query.indices, query.values, strict=True)}
+        for point in candidates:
+            terms = dict(zip(point.sparse.indices, point.sparse.values, strict=True))
+            common = weights.keys() & terms.keys()
+            if common:
+                yield sum(weights[term] * terms[term] for term in common), point
+
+    def _idf(self, term: int) -> float:
+        """The inverse document frequency as Qdrant's `modifier: idf` computes it, over the whole collection."""
+        frequency = sum(term in point.sparse.indices for point in self.points.values())
+        return math.log((len(self.points) - frequency + 0.5) / (frequency + 0.5) + 1)
+
+
+def _stored(point: Point) -> StoredChunk:
+    return StoredChunk(point.chunk_id, point.document_id, point.generation, point.ordinal, point.text_digest)
+
+
+class MemoryVectors:
+    """`VectorStore` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._collections: dict[int, _Collection] = {}
+        self._pointer: int | None = None
+
+    def ping(self) -> str:
+        return "memory vectors"
+
+    def prepare(self, version: IndexVersion) -> None:
+        dimension = version.settings.model.dimension
+        with self._lock:
+            if self._collections.setdefault(version.version, _Collection(dimension)).dimension != dimension:
+                raise Misconfigured(
+                    f"{version.collection} has another dimension than {dimension}: build a new index version"
+                )
+
+    def _collection(self, version: IndexVersion) -> _Collection:
+        try:
+            return self._collections[version.version]
+        except KeyError:
+            raise Misconfigured(
+                f"there is no collection {version.collection}: prepare the index version first"
+            ) from None
+
+    def upsert(self, version: IndexVersion, points: Sequence[Point], *, timeout_seconds: float) -> None:
+        check_points(points, dimension=version.settings.model.dimension)
+        with self._lock:
+            self._collection(version).upsert(points)
+
+    def read_back(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> list[StoredChunk]:
+        with self._lock:
+            points = self._collection(version).points
+            return [_stored(points[chunk_id]) for chunk_id in dict.fromkeys(chunk_ids) if chunk_id in points]
+
+    def vectors(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Vector]:
+        with self._lock:
+            points = self._collection(version).points
+            return {chunk_id: points[chunk_id].dense for chunk_id in chunk_ids if chunk_id in points}
+
+    def settle(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
+        with self._lock:
+            collection = self._collection(version)
+            for generation in generations:
+                if not collection.is_shown_above(generation):
+                    collection.live.difference_update(collection.below(generation))
+                    collection.live.update(collection.of(generation))
+
+    def hide(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
+        with self._lock:
+            collection = self._collection(version)
+            for generation in generations:
+                collection.live.difference_update(collection.below(generation))
+                collection.live.difference_update(collection.of(generation))
+
+    def sweep(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
+        with self._lock:
+            for generation in generations:
+                self._collection(version).sweep(generation)
+
+    def points(self, version: IndexVersion) -> Iterator[StoredChunk]:
+        with self._lock:
+            rows = sorted(self._collection(version).points.values(), key=lambda point: point.chunk_id)
+        return map(_stored, rows)
+
+    def search(
+        self,
+        version: IndexVersion,
+        query: Vector | SparseVector,
+        *,
+        tenant: str,
+        access: Sequence[str],
+        limit: int,
+        timeout_seconds: float,
+        exact: bool = False,
+    ) -> list[ScoredPoint]:
+        check_query(query, dimension=version.settings.model.dimension)
+        wanted = frozenset(access)
+        with self._lock:
+            collection = self._collection(version)
+            candidates = [
+                point
+                for point in collection.points.values()
+                if point.tenant == tenant and not wanted.isdisjoint(point.access)
+            ]
+            scored = sorted(collection.scores(query, candidates), key=lambda hit: (-hit[0], hit[1].chunk_id))
+        return [_hit(score, point) for score, point in scored[:limit]]
+
+    def point_to(self, version: IndexVersion) -> None:
+        with self._lock:
+            self._collection(version)
+            self._pointer = version.version
+
+    def pointer(self) -> int | None:
+        with self._lock:
+            return self._pointer
+
+    def counts(self, version: IndexVersion) -> StoreCounts:
+        with self._lock:
+            return StoreCounts({"points": len(self._collection(version).points)})
+
+    def close(self) -> None:
+        return None
+
+    # what raw readers see: no part of the port, read by tests and the simulator
+
+    def live_points(self, version: IndexVersion) -> frozenset[UUID]:
+        """The points that carry the flag `live`."""
+        with self._lock:
+            return frozenset(self._collection(version).live)
+
+
+def _hit(score: float, point: Point) -> ScoredPoint:
+    return ScoredPoint(
+        score=score,
+        chunk_id=point.chunk_id,
+        document_id=point.document_id,
+        generation=point.generation,
+        ordinal=point.ordinal,
+        tenant=point.tenant,
+        source=point.source,
+        uri=point.uri,
+        title=point.title,
+        heading_path=point.heading_path,
+        text=point.text,
+        access=point.access,
+    )
