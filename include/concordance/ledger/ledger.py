@@ -1,0 +1,66 @@
+"""The ledger's parts under one roof, on one pool of connections."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from concordance.ledger.batches import Batches
+from concordance.ledger.database import Cursor, Database
+from concordance.ledger.plans import Plans
+from concordance.ledger.publishing import Publishing
+from concordance.ledger.reading import Snapshot
+from concordance.ledger.runs import Runs
+from concordance.ledger.settling import Settling
+from concordance.ledger.versions import Versions
+from concordance.settings import Settings
+
+
+class Ledger:
+    """`versions`, `runs`, `plans`, `batches`, `publishing`, `settling` write; `snapshot` reads one moment."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._database = Database(settings)
+        self.versions = Versions(self._database)
+        self.runs = Runs(self._database, lease_seconds=settings.source_lease_seconds)
+        self.plans = Plans(self._database)
+        self.batches = Batches(self._database, lease_seconds=settings.lease_seconds)
+        self.publishing = Publishing(self._database)
+        self.settling = Settling(self._database, sweep_grace_seconds=settings.sweep_grace_seconds)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Everything read inside the block belongs to one moment."""
+        with self._database.reading("read a snapshot of the ledger") as cursor:
+            yield Snapshot(cursor)
+
+    def erased(self, document_ids: Collection[UUID]) -> set[UUID]:
+        """Those of the documents that are erased now, whatever an older snapshot says."""
+
+        def work(cursor: Cursor) -> set[UUID]:
+            cursor.execute(
+                "SELECT document_id FROM tombstones WHERE kind = 'erased' AND document_id = ANY(%s)",
+                [list(document_ids)],
+            )
+            return {row[0] for row in cursor}
+
+        return self._database.transact("read what is erased", work)
+
+    def ping(self) -> str:
+        """The server's name and version. Raises `Unavailable` or `Misconfigured`."""
+
+        def work(cursor: Cursor) -> str:
+            cursor.execute("SHOW server_version")
+            row = cursor.fetchone()
+            return f"PostgreSQL {row[0] if row else '?'}"
+
+        return self._database.transact("ping the ledger", work)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """A ledger on the settings' PostgreSQL; connects at its first use."""
+    return Ledger(settings)

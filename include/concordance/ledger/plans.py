@@ -1,0 +1,320 @@
+"""Plans: numbered before they list, refused once a newer one was made.
+
+Making one closes what older plans of the source still have open within its scope (`covers` in the schema says what a
+scope covers).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from concordance import ids
+from concordance.errors import Conflict
+from concordance.ledger.database import Cursor, Database
+from concordance.model import IndexVersion, PlanEntry, Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnPlan:
+    plan_id: UUID
+    number: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDocument:
+    """The current generation of a document in one index version."""
+
+    document_id: UUID
+    uri: str
+    generation: int
+    stamp: str
+    fingerprint: str
+    access: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedDocument:
+    document_id: UUID
+    uri: str
+    stamp: str
+    rejected_under: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows of one source below one scope, by uri."""
+
+    documents: dict[str, KnownDocument]
+    quarantined: dict[str, QuarantinedDocument]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCounts:
+    """`discovered` = listed; `unchanged` and `still_quarantined` of them are not touched."""
+
+    discovered: int
+    unchanged: int
+    still_quarantined: int
+
+
+class Plans:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def draw(self, *, run_id: str, source: str, scope: str, version: IndexVersion) -> DrawnPlan:
+        """Draw the next number of the source, before it is listed. A number that is never made is a harmless gap."""
+
+        def work(cursor: Cursor) -> DrawnPlan:
+            cursor.execute("SELECT epoch FROM control FOR SHARE")
+            (epoch,) = _row(cursor)
+            cursor.execute("SELECT version FROM index_versions WHERE state = 'live'")
+            if _row(cursor)[0] != version.version:
+                raise Conflict(f"Index version {version.version} is no longer live: start the run again")
+            cursor.execute(
+                "UPDATE sources SET last_plan_number = last_plan_number + 1 WHERE source = %s "
+                "RETURNING last_plan_number",
+                [source],
+            )
+            (number,) = _row(cursor)
+            plan_id = ids.plan_id(source=source, number=number)
+            cursor.execute(
+                "INSERT INTO plans (plan_id, source, number, run_id, scope, index_version, epoch, state) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, 'drawn')",
+                [plan_id, source, number, run_id, scope, version.version, epoch],
+            )
+            return DrawnPlan(plan_id=plan_id, number=number, epoch=epoch)
+
+        return self._database.transact("draw a plan's number", work)
+
+    def known(self, *, version: IndexVersion, source: str, scope: str) -> Known:
+        """Current generations and quarantined documents of the source below the scope, read at one moment."""
+        values = {"version": version.version, "source": source, "scope": scope}
+        with self._database.reading("read what the ledger knows of a source") as cursor:
+            cursor.execute(
+                "SELECT d.document_id, d.uri, g.generation, g.stamp, g.fingerprint, g.access FROM documents d "
+                "JOIN generations g ON g.document_id = d.document_id AND g.index_version = %(version)s "
+                "AND g.state = 'current' WHERE d.source = %(source)s AND covers(%(scope)s, d.uri)",
+                values,
+            )
+            documents = {row[1]: KnownDocument(row[0], row[1], row[2], row[3], row[4], tuple(row[5])) for row in cursor}
+            cursor.execute(
+                "SELECT d.document_id, d.uri, q.stamp, q.rejected_under FROM quarantine q JOIN documents d "
+                "USING (document_id) WHERE q.index_version = %(version)s AND d.source = %(source)s "
+                "AND covers(%(scope)s, d.uri)",
+                values,
+            )
+            quarantined = {row[1]: QuarantinedDocument(*row) for row in cursor}
+        return Known(documents=documents, quarantined=quarantined)
+
+    def make(
+        self,
+        plan_id: UUID,
+        *,
+        entries: Sequence[PlanEntry],
+        counts: PlanCounts,
+        restamped: Sequence[tuple[UUID, int, str]],
+        vanished_from_quarantine: Collection[UUID],
+        reference: dict[str, Any],
+    ) -> None:
+        """Make the plan, and close within its scope what older plans of the source still had open.
+
+        `restamped` are (document, generation, stamp) whose listing changed but whose content did not. Raises `Conflict`
+        when a newer plan that overlaps was made meanwhile: what this one listed may be older than what that one saw.
+        """
+
+        def work(cursor: Cursor) -> None:
+            source, number, scope, tenant, version, state, run_id = _lock_for_making(cursor, plan_id)
+            if state == "made":
+                return
+            if state != "drawn":
+                raise Conflict(f"Plan {number} of source {source!r} is {state}: start a new run")
+            _refuse_if_newer(cursor, source=source, number=number, scope=scope)
+            _close_older(cursor, source=source, number=number, scope=scope)
+            _insert_entries(cursor, plan_id, entries, tenant=tenant, source=source)
+            cursor.execute(
+                "UPDATE generations g SET stamp = r.stamp FROM "
+                "unnest(%s::uuid[], %s::bigint[], %s::text[]) AS r (document_id, generation, stamp) "
+                "WHERE g.index_version = %s AND g.document_id = r.document_id AND g.generation = r.generation "
+                "AND g.state = 'current'",
+                [*_columns(restamped, 3), version],
+            )
+            cursor.execute(
+                "DELETE FROM quarantine WHERE index_version = %s AND document_id = ANY(%s)",
+                [version, list(vanished_from_quarantine)],
+            )
+            cursor.execute(
+                "UPDATE plans SET state = 'made', made_at = now(), discovered = %s, unchanged = %s, "
+                "still_quarantined = %s WHERE plan_id = %s",
+                [counts.discovered, counts.unchanged, counts.still_quarantined, plan_id],
+            )
+            cursor.execute(
+                "UPDATE runs SET plan_reference = %s, state = 'running' WHERE run_id = %s",
+                [json.dumps(reference), run_id],
+            )
+
+        self._database.transact("make a plan", work)
+
+    def quarantine(self, plan_id: UUID, rejections: Sequence[Rejection], *, rejected_under: str) -> None:
+        """Record why these documents left the run. Their current generations stay; a repeated call changes nothing."""
+        if rejections:
+            self._database.transact(
+                "quarantine documents",
+                lambda cursor: quarantine_rows(cursor, plan_id, rejections, rejected_under=rejected_under),
+            )
+
+    def rejected(self, plan_id: UUID) -> dict[UUID, str]:
+        """The plan's quarantined documents with their reason codes."""
+
+        def work(cursor: Cursor) -> dict[UUID, str]:
+            cursor.execute(
+                "SELECT document_id, reason FROM plan_documents WHERE plan_id = %s AND outcome = 'quarantined'",
+                [plan_id],
+            )
+            return dict(cursor.fetchall())
+
+        return self._database.transact("read a plan's quarantined documents", work)
+
+    def close(self, plan_id: UUID) -> None:
+        """Close the plan and all that it still has open: the run was refused, or its publish came too late."""
+
+        def work(cursor: Cursor) -> None:
+            cursor.execute("SELECT source FROM plans WHERE plan_id = %s", [plan_id])
+            (source,) = _row(cursor)
+            cursor.execute("SELECT 1 FROM sources WHERE source = %s FOR UPDATE", [source])
+            cursor.execute("SELECT state FROM plans WHERE plan_id = %s FOR UPDATE", [plan_id])
+            if _row(cursor)[0] != "published":
+                close_whole(cursor, [plan_id])
+
+        self._database.transact("close a plan", work)
+
+    def outcomes(self, plan_id: UUID) -> dict[str, int]:
+        """Counts of the plan: `discovered`, `unchanged`, `still_quarantined`, and of documents by outcome (and
+        `open` for those that have none yet)."""
+
+        def work(cursor: Cursor) -> dict[str, int]:
+            cursor.execute("SELECT discovered, unchanged, still_quarantined FROM plans WHERE plan_id = %s", [plan_id])
+            counts = dict(zip(("discovered", "unchanged", "still_quarantined"), _row(cursor), strict=True))
+            cursor.execute(
+                "SELECT coalesce(outcome, 'open'), count(*) FROM plan_documents WHERE plan_id = %s GROUP BY 1",
+                [plan_id],
+            )
+            return {**counts, **dict(cursor.fetchall())}
+
+        return self._database.transact("read a plan's outcomes", work)
+
+
+def quarantine_rows(cursor: Cursor, plan_id: UUID, rejections: Sequence[Rejection], *, rejected_under: str) -> None:
+    """The quarantine's part of a transaction: only documents of the plan that have no outcome yet are touched."""
+    columns = _columns(
+        [(r.document_id, r.stage, str(r.reason), r.detail.replace("\x00", "")[:2000], r.stamp) for r in rejections], 5
+    )
+    cursor.execute(
+        "WITH r AS (SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[]) "
+        "  AS r (document_id, stage, reason, detail, stamp)), "
+        "touched AS (UPDATE plan_documents p SET outcome = 'quarantined', reason = r.reason FROM r "
+        "  WHERE p.plan_id = %s AND p.document_id = r.document_id AND p.outcome IS NULL RETURNING p.document_id) "
+        "INSERT INTO quarantine (index_version, document_id, plan_id, stage, reason, detail, stamp, rejected_under) "
+        "SELECT plans.index_version, r.document_id, plans.plan_id, r.stage, r.reason, r.detail, r.stamp, %s "
+        "FROM r JOIN touched USING (document_id), plans WHERE plans.plan_id = %s "
+        "ON CONFLICT (index_version, document_id) DO UPDATE SET plan_id = excluded.plan_id, stage = excluded.stage, "
+        "  reason = excluded.reason, detail = excluded.detail, stamp = excluded.stamp, "
+        "  rejected_under = excluded.rejected_under, attempts = quarantine.attempts + 1, last_at = now()",
+        [*columns, plan_id, rejected_under, plan_id],
+    )
+
+
+def close_whole(cursor: Cursor, plan_ids: Sequence[UUID]) -> None:
+    """Close plans with their batches and open generations. Closing is final: begin, verified and publish refuse it."""
+    plans = [list(plan_ids)]
+    cursor.execute(
+        "UPDATE generations SET state = 'closed', ended_at = clock_timestamp() "
+        "WHERE plan_id = ANY(%s) AND state IN ('loading', 'verified')",
+        plans,
+    )
+    cursor.execute("UPDATE batches SET state = 'closed' WHERE plan_id = ANY(%s) AND state = 'intent'", plans)
+    cursor.execute(
+        "UPDATE plan_documents SET outcome = 'superseded' WHERE plan_id = ANY(%s) AND outcome IS NULL", plans
+    )
+    cursor.execute(
+        "UPDATE plans SET state = 'closed', ended_at = now() WHERE plan_id = ANY(%s) AND state IN ('drawn', 'made')",
+        plans,
+    )
+
+
+def _lock_for_making(cursor: Cursor, plan_id: UUID) -> tuple[Any, ...]:
+    cursor.execute("SELECT source FROM plans WHERE plan_id = %s", [plan_id])
+    # Making excludes every begin, verified and publish of the source, which hold this row shared.
+    cursor.execute("SELECT 1 FROM sources WHERE source = %s FOR UPDATE", [_row(cursor)[0]])
+    cursor.execute(
+        "SELECT p.source, p.number, p.scope, s.tenant, p.index_version, p.state, p.run_id "
+        "FROM plans p JOIN sources s USING (source) WHERE p.plan_id = %s FOR UPDATE OF p",
+        [plan_id],
+    )
+    return _row(cursor)
+
+
+def _refuse_if_newer(cursor: Cursor, *, source: str, number: int, scope: str) -> None:
+    cursor.execute(
+        "SELECT max(number) FROM plans WHERE source = %(source)s AND number > %(number)s "
+        "AND state IN ('made', 'published') AND (covers(scope, %(s)s) OR covers(%(s)s, scope))",
+        {"source": source, "number": number, "s": scope},
+    )
+    (newer,) = _row(cursor)
+    if newer is not None:
+        raise Conflict(
+            f"Plan {number} of source {source!r} listed before plan {newer}, which was made: start a new run"
+        )
+
+
+def _close_older(cursor: Cursor, *, source: str, number: int, scope: str) -> None:
+    values = {"source": source, "number": number, "s": scope}
+    cursor.execute(
+        "SELECT plan_id FROM plans WHERE source = %(source)s AND number < %(number)s AND state IN ('drawn', 'made') "
+        "AND covers(%(s)s, scope)",
+        values,
+    )
+    close_whole(cursor, [row[0] for row in cursor.fetchall()])
+    # A wider older plan goes on for what lies outside this one's scope.
+    cursor.execute(
+        "UPDATE generations g SET state = 'closed', ended_at = clock_timestamp() FROM plans p, documents d "
+        "WHERE p.source = %(source)s AND p.number < %(number)s AND p.state = 'made' AND g.plan_id = p.plan_id "
+        "AND g.state IN ('loading', 'verified') AND d.document_id = g.document_id AND covers(%(s)s, d.uri)",
+        values,
+    )
+    cursor.execute(
+        "UPDATE plan_documents pd SET outcome = 'superseded' FROM plans p, documents d "
+        "WHERE p.source = %(source)s AND p.number < %(number)s AND p.state = 'made' AND pd.plan_id = p.plan_id "
+        "AND pd.outcome IS NULL AND d.document_id = pd.document_id AND covers(%(s)s, d.uri)",
+        values,
+    )
+
+
+def _insert_entries(cursor: Cursor, plan_id: UUID, entries: Sequence[PlanEntry], *, tenant: str, source: str) -> None:
+    rows = [(e.document_id, e.uri, str(e.action), e.base, e.shard) for e in entries]
+    document_ids, uris, actions, bases, shards = _columns(rows, 5)
+    cursor.execute(
+        "INSERT INTO documents (document_id, tenant, source, uri) SELECT document_id, %s, %s, uri FROM "
+        "unnest(%s::uuid[], %s::text[]) AS e (document_id, uri) ON CONFLICT (document_id) DO NOTHING",
+        [tenant, source, document_ids, uris],
+    )
+    cursor.execute(
+        "INSERT INTO plan_documents (plan_id, document_id, action, base, shard) SELECT %s, * FROM "
+        "unnest(%s::uuid[], %s::text[], %s::bigint[], %s::integer[])",
+        [plan_id, document_ids, actions, bases, shards],
+    )
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _row(cursor: Cursor) -> tuple[Any, ...]:
+    row = cursor.fetchone()
+    if row is None:
+        raise Conflict("The ledger has no such row: the plan, the source or the live version is gone. Start a new run")
+    return row

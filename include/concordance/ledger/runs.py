@@ -1,0 +1,94 @@
+"""Runs and the lease of a source: one run at a time per source."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from concordance.errors import Leased
+from concordance.ledger.database import Cursor, Database
+
+
+class Runs:
+    def __init__(self, database: Database, *, lease_seconds: float) -> None:
+        self._database = database
+        self._lease_seconds = lease_seconds
+
+    def open(self, *, run_id: str, source: str, tenant: str, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Take the source's lease for this run and record the run; a repeated call renews.
+
+        Returns the plan reference that an earlier attempt of this run stored, if any. Raises `Leased` while another
+        run holds the source.
+        """
+
+        def work(cursor: Cursor) -> dict[str, Any] | None:
+            cursor.execute(
+                "INSERT INTO sources (source, tenant) VALUES (%s, %s) ON CONFLICT (source) DO NOTHING", [source, tenant]
+            )
+            _take(cursor, source=source, run_id=run_id, seconds=self._lease_seconds)
+            cursor.execute(
+                "INSERT INTO runs (run_id, source, state, request) VALUES (%s, %s, 'planning', %s) "
+                "ON CONFLICT (run_id) DO NOTHING",
+                [run_id, source, json.dumps(request)],
+            )
+            cursor.execute("SELECT plan_reference FROM runs WHERE run_id = %s", [run_id])
+            row = cursor.fetchone()
+            return None if row is None else row[0]
+
+        return self._database.transact("open a run", work)
+
+    def renew(self, *, run_id: str, source: str) -> None:
+        """Hold the source's lease for another span. Raises `Leased` when another run took it meanwhile."""
+        self._database.transact(
+            "renew a source's lease",
+            lambda cursor: _take(cursor, source=source, run_id=run_id, seconds=self._lease_seconds),
+        )
+
+    def finish(self, *, run_id: str, source: str, state: str, report: dict[str, Any]) -> None:
+        """Record how the run ended and give the source's lease back."""
+
+        def work(cursor: Cursor) -> None:
+            cursor.execute(
+                "UPDATE runs SET state = %s, report = %s, finished_at = now() WHERE run_id = %s",
+                [state, json.dumps(report), run_id],
+            )
+            cursor.execute(
+                "UPDATE sources SET lease_until = NULL, lease_holder = NULL WHERE source = %s AND lease_holder = %s",
+                [source, run_id],
+            )
+
+        self._database.transact("finish a run", work)
+
+    def report(self, run_id: str) -> dict[str, Any] | None:
+        """The run's row as JSON: state, request, report, times; None when there is no such run."""
+
+        def work(cursor: Cursor) -> dict[str, Any] | None:
+            cursor.execute(
+                "SELECT row_to_json(r) FROM (SELECT run_id, source, state, request, report, started_at, finished_at "
+                "FROM runs WHERE run_id = %s) r",
+                [run_id],
+            )
+            row = cursor.fetchone()
+            return None if row is None else row[0]
+
+        return self._database.transact("read a run", work)
+
+
+def _take(cursor: Cursor, *, source: str, run_id: str, seconds: float) -> None:
+    cursor.execute(
+        "SELECT lease_holder, extract(epoch FROM lease_until - clock_timestamp())::float8 FROM sources "
+        "WHERE source = %s FOR UPDATE",
+        [source],
+    )
+    row = cursor.fetchone()
+    if row is not None and row[0] not in (None, run_id) and row[1] is not None and row[1] > 0:
+        raise Leased(
+            f"Source {source!r} is being ingested by run {row[0]!r}: wait until it has ended (a run that died gives "
+            f"its lease back in {row[1]:.0f} s)",
+            retry_after_seconds=row[1],
+        )
+    cursor.execute(
+        "UPDATE sources SET lease_holder = %s, lease_until = clock_timestamp() + make_interval(secs => %s) "
+        "WHERE source = %s",
+        [run_id, seconds, source],
+    )

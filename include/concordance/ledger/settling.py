@@ -1,0 +1,105 @@
+"""The dirty list: generations whose rows in the stores do not yet look as the ledger says.
+
+current -> to be settled; closed or replaced -> to be swept, once the grace has passed; loading or verified -> left
+alone, because a plan may still make them current. Time alone closes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+from concordance.ledger.database import Cursor, Database
+from concordance.ledger.reading import document_row
+from concordance.model import DocumentRow, GenerationKey, IndexVersion
+
+
+class Settling:
+    def __init__(self, database: Database, *, sweep_grace_seconds: float) -> None:
+        self._database = database
+        self._grace_seconds = sweep_grace_seconds
+
+    def to_settle(self, version: IndexVersion, *, limit: int) -> list[DocumentRow]:
+        """Current generations that are still dirty, by document id."""
+
+        def work(cursor: Cursor) -> list[DocumentRow]:
+            cursor.execute(
+                "SELECT document_id, tenant, source, uri, generation, title, fingerprint, access "
+                "FROM document_generations WHERE index_version = %s AND dirty AND state = 'current' "
+                "ORDER BY document_id LIMIT %s",
+                [version.version, limit],
+            )
+            return [document_row(row) for row in cursor]
+
+        return self._database.transact("read what is to be settled", work)
+
+    def settled(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> None:
+        """Unmark those of the generations that are still current; one replaced meanwhile stays dirty for its sweep."""
+
+        def work(cursor: Cursor) -> None:
+            cursor.execute(
+                "UPDATE generations g SET dirty = false "
+                "FROM unnest(%s::uuid[], %s::bigint[]) AS k (document_id, generation) "
+                "WHERE g.index_version = %s AND g.document_id = k.document_id AND g.generation = k.generation "
+                "AND g.state = 'current'",
+                [*_columns(generations), version.version],
+            )
+
+        self._database.transact("mark generations settled", work)
+
+    def to_hide(self, version: IndexVersion, plan_id: UUID) -> list[GenerationKey]:
+        """Replaced generations of the plan's deleted documents: nothing current stands in their place."""
+
+        def work(cursor: Cursor) -> list[GenerationKey]:
+            cursor.execute(
+                "SELECT g.document_id, g.generation FROM plan_documents pd JOIN generations g USING (document_id) "
+                "WHERE pd.plan_id = %s AND pd.outcome = 'deleted' AND g.index_version = %s AND g.state = 'replaced' "
+                "AND g.dirty AND NOT EXISTS (SELECT 1 FROM generations c WHERE c.index_version = g.index_version "
+                "  AND c.document_id = g.document_id AND c.state = 'current') ORDER BY 1, 2",
+                [plan_id, version.version],
+            )
+            return [GenerationKey(*row) for row in cursor]
+
+        return self._database.transact("read what is to be hidden", work)
+
+    @contextmanager
+    def sweeping(self, version: IndexVersion, *, limit: int) -> Iterator[list[GenerationKey]]:
+        """Lock and yield generations that can never become current again and that nobody writes or reads any more.
+
+        The documents' rows stay locked while the caller clears the stores, so that no batch begins one of these
+        documents meanwhile: the anchor node that a sweep removes with its last chunk is not the one that a batch has
+        just brought. When the block ends well, the generations are marked swept and their chunks and links leave the
+        ledger. Documents that another worker holds are skipped.
+        """
+        with self._database.locking("sweep generations") as cursor:
+            cursor.execute(
+                "SELECT g.document_id, g.generation FROM generations g JOIN documents d USING (document_id) "
+                "WHERE g.index_version = %s AND g.dirty AND g.state IN ('closed', 'replaced') "
+                "AND clock_timestamp() > greatest(g.writer_until, g.ended_at) + make_interval(secs => %s) "
+                "ORDER BY g.document_id, g.generation LIMIT %s FOR UPDATE OF d, g SKIP LOCKED",
+                [version.version, self._grace_seconds, limit],
+            )
+            generations = [GenerationKey(*row) for row in cursor]
+            yield generations
+            names = [*_columns(generations), version.version]
+            cursor.execute(
+                "DELETE FROM chunks r USING unnest(%s::uuid[], %s::bigint[]) AS k (document_id, generation) "
+                "WHERE r.index_version = %s AND r.document_id = k.document_id AND r.generation = k.generation",
+                names,
+            )
+            cursor.execute(
+                "DELETE FROM links r USING unnest(%s::uuid[], %s::bigint[]) AS k (document_id, generation) "
+                "WHERE r.index_version = %s AND r.document_id = k.document_id AND r.generation = k.generation",
+                names,
+            )
+            cursor.execute(
+                "UPDATE generations g SET state = 'swept', dirty = false "
+                "FROM unnest(%s::uuid[], %s::bigint[]) AS k (document_id, generation) "
+                "WHERE g.index_version = %s AND g.document_id = k.document_id AND g.generation = k.generation",
+                names,
+            )
+
+
+def _columns(generations: Sequence[GenerationKey]) -> list[list[object]]:
+    return [[key.document_id for key in generations], [key.generation for key in generations]]

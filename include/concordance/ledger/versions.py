@@ -1,0 +1,118 @@
+"""Index versions: which one is live, what is frozen with each, and the only allowed steps of their state."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from concordance.errors import Conflict
+from concordance.ledger.database import Cursor, Database
+from concordance.model import IndexSettings, IndexVersion
+
+ALLOWED_STEPS = frozenset(
+    {
+        ("building", "ready"),
+        ("ready", "live"),
+        ("live", "retired"),
+        ("retired", "live"),
+        ("retired", "dropping"),
+        ("building", "dropping"),
+        ("ready", "dropping"),
+        ("dropping", "dropped"),
+    }
+)
+_COLUMNS = "v.version, v.state, v.settings, c.epoch"
+
+
+class Versions:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def live(self) -> IndexVersion | None:
+        """The live version with the present publish epoch; None before the first one."""
+        return self._database.transact("read the live index version", lambda cursor: _one(cursor, "live"))
+
+    def building(self) -> IndexVersion | None:
+        """The newest version that is still being built, if any."""
+        return self._database.transact("read the building index version", lambda cursor: _one(cursor, "building"))
+
+    def gazetteer(self, version: IndexVersion) -> Any:
+        """The entity names that are frozen with the version, as they were handed to `create`."""
+
+        def read(cursor: Cursor) -> Any:
+            cursor.execute("SELECT gazetteer FROM index_versions WHERE version = %s", [version.version])
+            row = cursor.fetchone()
+            if row is None:
+                raise Conflict(f"Index version {version.version} is not in the ledger")
+            return row[0]
+
+        return self._database.transact("read a gazetteer", read)
+
+    def create(self, settings: IndexSettings, gazetteer: Any) -> IndexVersion:
+        """A new version in state building. A second caller with one building already gets that one."""
+
+        def insert(cursor: Cursor) -> IndexVersion:
+            # The one row of `control` serialises builders: one build at a time.
+            cursor.execute("SELECT epoch FROM control FOR UPDATE")
+            present = _one(cursor, "building")
+            if present is not None:
+                return present
+            cursor.execute(
+                "INSERT INTO index_versions (version, state, settings, settings_digest, gazetteer) "
+                "SELECT coalesce(max(version), 0) + 1, 'building', %s, %s, %s FROM index_versions",
+                [json.dumps(settings.as_json()), settings.digest, json.dumps(gazetteer)],
+            )
+            created = _one(cursor, "building")
+            assert created is not None
+            return created
+
+        return self._database.transact("create an index version", insert)
+
+    def make_first_live(self, version: IndexVersion) -> IndexVersion:
+        """building -> ready -> live for the first version, which has nothing to be compared with. Raises the epoch.
+
+        Raises `Conflict` when another version is live already.
+        """
+
+        def flip(cursor: Cursor) -> IndexVersion:
+            cursor.execute("SELECT epoch FROM control FOR UPDATE")
+            live = _one(cursor, "live")
+            if live is not None:
+                if live.version == version.version:
+                    return live
+                raise Conflict(
+                    f"Index version {live.version} is live already: a re-index swaps versions, an ingest does not"
+                )
+            step(cursor, version.version, "building", "ready")
+            step(cursor, version.version, "ready", "live")
+            cursor.execute("UPDATE control SET epoch = epoch + 1")
+            made = _one(cursor, "live")
+            assert made is not None
+            return made
+
+        return self._database.transact("make the first index version live", flip)
+
+
+def step(cursor: Cursor, version: int, before: str, after: str) -> None:
+    """Compare-and-set of a version's state. Raises `Conflict` when it is not in the state `before`."""
+    assert (before, after) in ALLOWED_STEPS, f"{before} -> {after} is not a step of an index version"
+    cursor.execute(
+        "UPDATE index_versions SET state = %s, state_at = now() WHERE version = %s AND state = %s",
+        [after, version, before],
+    )
+    if cursor.rowcount != 1:
+        raise Conflict(f"Index version {version} is no longer {before}: somebody else moved it on")
+
+
+def _one(cursor: Cursor, state: str) -> IndexVersion | None:
+    cursor.execute(
+        f"SELECT {_COLUMNS} FROM index_versions v, control c WHERE v.state = %s ORDER BY v.version DESC LIMIT 1",  # noqa: S608 - a constant
+        [state],
+    )
+    row = cursor.fetchone()
+    return None if row is None else version_from(row)
+
+
+def version_from(row: tuple[Any, ...]) -> IndexVersion:
+    version, state, settings, epoch = row
+    return IndexVersion(version=version, state=state, settings=IndexSettings.from_json(settings), epoch=epoch)
