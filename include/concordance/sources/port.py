@@ -1,9 +1,9 @@
-"""The port of the sources. A new kind is one file with one small class that passes `tests/contract/source_contract.py`."""
+"""The port of the sources. A new kind is one file, one small class, and passes `tests/contract/source_contract.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from concordance.model import Entity, Listed, RawDocument
 from concordance.sources.declaration import SourceDeclaration
@@ -11,6 +11,8 @@ from concordance.sources.declaration import SourceDeclaration
 
 class Source(Protocol):
     declaration: SourceDeclaration
+    path_uris: ClassVar[bool]
+    """Whether uris are paths, so that a relative link in a document names another one (`parsing.links`)."""
 
     def list(self, subpath: str = "") -> Iterator[Listed]:
         """Every document below `subpath` ("" is all), each uri once, in any order.

@@ -1,0 +1,1 @@
+"""Where documents come from: declared sources, listed and read through one small port."""
