@@ -1,0 +1,5 @@
+"""The contract suites are modules of their own: their assertions are rewritten like those of test files."""
+
+import pytest
+
+pytest.register_assert_rewrite("contract.graph_contract", "contract.vector_contract")
