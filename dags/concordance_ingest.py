@@ -1,0 +1,196 @@
+"""### Bring the index to what a source holds now
+
+Trigger it with the form: choose a declared source and, if you like, a part of it. Nothing is written before the plan is
+made, and nothing that the run writes is visible before `publish`, which shows all of it at once.
+
+| task | what it does | skipped when |
+|---|---|---|
+| `plan` | lists the source and compares it with the index: added, changed, unchanged, deleted | |
+| `extract` | one task a shard: bytes to text, chunks, entities | nothing changed, a dry run, or refused |
+| `check_documents` | the first gate: documents that fail it go to quarantine | as above |
+| `embed` | one task a shard: vectors, known texts reuse theirs | as above |
+| `check_chunks` | the second gate: chunks and vectors | as above |
+| `load` | one task a shard: writes graph and vectors, reads both back | as above |
+| `check_stores` | the third gate: both stores hold exactly what was loaded | as above |
+| `publish` | makes it visible in one step, tidies up behind it | as above |
+| `report` | what happened, in numbers | an earlier task failed |
+
+A plan is refused when it would delete an unusual part of the source, or when the source lists more than was allowed;
+the run then ends as success, writes nothing, and `report` says what to do. A failed task can be cleared at any time:
+finished work is found and not done again. `python -m concordance verify` tells whether the three stores agree.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Asset, TriggerRule, dag, task
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert
+
+import concordance_airflow as glue
+from concordance.settings import load_settings
+from concordance.sources.declaration import load_declarations
+from concordance_deadlines import RunAfterDeadline
+
+SETTINGS = load_settings()
+SOURCES = load_declarations(SETTINGS)
+INDEX = Asset(name="concordance_index", uri="concordance://index/live", group="concordance")
+# What a task is given: the output of an earlier one while the DAG is wired, and its JSON value when the task runs.
+Wire = Any
+BY_LABEL = "{{ label }}"
+
+
+@task(
+    multiple_outputs=True,
+    doc_md="Lists the source, compares it with the index and writes the plan. No later task touches a document that "
+    "the plan does not name. The values of the form are checked again here.",
+)
+def plan(*, run_id: Any = None, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
+    from concordance.pipeline.plan import make_plan
+    from concordance.pipeline.references import RunRequest
+
+    conf = glue.run_conf(dag_run.conf, params)
+    request = RunRequest(run_id=run_id, **conf.model_dump())
+    with glue.adapters_of("plan", source=conf.source) as (adapters, settings):
+        made = make_plan(request, adapters=adapters, settings=settings)
+    for change, number in made.counts.items():
+        glue.count(f"documents.{change}", number, source=conf.source)
+    # A list without shards skips every task between here and the report. Deletions alone are a run of one empty shard.
+    return {"plan": made.as_json(), "shards": list(range(max(1, made.shards))) if made.goes_on else []}
+
+
+@task(
+    pool=glue.EXTRACT_POOL.name,
+    map_index_template=BY_LABEL,
+    doc_md="Bytes to text, links, chunks and entities. A document that cannot be read goes to quarantine.",
+)
+def extract(plan: Wire, shard: Wire) -> dict[str, Any]:
+    from concordance.pipeline.extract import extract
+
+    with glue.stage("extract", plan) as run:
+        glue.label(f"shard {shard + 1} of {run.plan.shards}")
+        return extract(run.plan, shard, adapters=run.adapters, settings=run.settings).as_json()
+
+
+@task(doc_md="The first gate: documents that fail an expectation go to quarantine; too many of them stop the run.")
+def check_documents(plan: Wire, shards: Wire) -> dict[str, Any]:
+    from concordance.pipeline.check import check_documents
+    from concordance.pipeline.references import ShardReference
+
+    with glue.stage("check_documents", plan) as run:
+        extracted = [ShardReference.from_json(shard) for shard in shards]
+        return check_documents(run.plan, extracted, adapters=run.adapters, settings=run.settings).as_json()
+
+
+@task(
+    pool=glue.EMBED_POOL.name,
+    map_index_template=BY_LABEL,
+    doc_md="Chunks to vectors. Texts that the live index knows reuse the vector that it holds.",
+)
+def embed(plan: Wire, shard: Wire, verdict: Wire) -> dict[str, Any]:
+    from concordance.pipeline.embed import embed
+    from concordance.pipeline.references import ShardReference, Verdict
+
+    with glue.stage("embed", plan) as run:
+        reference = ShardReference.from_json(shard)
+        glue.label(f"shard {reference.shard + 1} of {run.plan.shards}")
+        passed = Verdict.from_json(verdict)
+        return embed(run.plan, reference, passed, adapters=run.adapters, settings=run.settings).as_json()
+
+
+@task(doc_md="The second gate: chunks and vectors, over the whole run.")
+def check_chunks(plan: Wire, shards: Wire, verdict: Wire) -> dict[str, Any]:
+    from concordance.pipeline.check import check_chunks
+    from concordance.pipeline.references import ShardReference, Verdict
+
+    with glue.stage("check_chunks", plan) as run:
+        embedded = [ShardReference.from_json(shard) for shard in shards]
+        passed = Verdict.from_json(verdict)
+        return check_chunks(run.plan, embedded, passed, adapters=run.adapters, settings=run.settings).as_json()
+
+
+@task(
+    pool=glue.LOAD_POOL.name,
+    map_index_template=BY_LABEL,
+    doc_md="Writes graph and vectors batch by batch and reads both back. Nothing of it is visible yet.",
+)
+def load(plan: Wire, shard: Wire, verdict: Wire) -> dict[str, Any]:
+    from concordance.pipeline.load import load
+    from concordance.pipeline.references import ShardReference, Verdict
+
+    with glue.stage("load", plan) as run:
+        reference = ShardReference.from_json(shard)
+        glue.label(f"shard {reference.shard + 1} of {run.plan.shards}")
+        passed = Verdict.from_json(verdict)
+        return load(run.plan, reference, passed, adapters=run.adapters, settings=run.settings).as_json()
+
+
+@task(doc_md="The third gate: both stores hold exactly what the run loaded.")
+def check_stores(plan: Wire, loads: Wire) -> dict[str, Any]:
+    from concordance.pipeline.check import check_stores
+    from concordance.pipeline.references import LoadReport
+
+    with glue.stage("check_stores", plan) as run:
+        loaded = [LoadReport.from_json(report) for report in loads]
+        return check_stores(run.plan, loaded, adapters=run.adapters, settings=run.settings).as_json()
+
+
+@task(
+    outlets=[INDEX],
+    doc_md="Makes the run visible in one transaction of the ledger, then tidies up behind it in both stores.",
+)
+def publish(plan: Wire, *, outlet_events: Any = None) -> dict[str, Any]:
+    from concordance.pipeline.publish import publish
+
+    with glue.stage("publish", plan) as run:
+        published = publish(run.plan, adapters=run.adapters, settings=run.settings).as_json()
+    outlet_events[INDEX].extra = {"source": run.plan.source, "index_version": run.plan.index_version}
+    return published
+
+
+@task(
+    trigger_rule=TriggerRule.NONE_FAILED,
+    doc_md="What the run did, in numbers; for a dry run, what it would have done.",
+)
+def report(plan: Wire) -> dict[str, Any]:
+    from concordance.pipeline.report import report
+
+    with glue.stage("report", plan) as run:
+        return report(run.plan, adapters=run.adapters, settings=run.settings)
+
+
+@dag(
+    dag_id="concordance_ingest",
+    dag_display_name="Ingest a source",
+    description="Bring graph and vectors to what a source holds now",
+    doc_md=__doc__,
+    schedule=None,
+    params=glue.ingest_form(SOURCES),
+    default_args=glue.DEFAULT_ARGS,
+    tags=["concordance", "ingest"],
+    # Runs of one source take turns by a lock in the ledger; sources may run beside each other.
+    max_active_runs=4,
+    dagrun_timeout=timedelta(hours=12),
+    deadline=DeadlineAlert(
+        name="published in time",
+        reference=RunAfterDeadline(),
+        interval=timedelta(seconds=SETTINGS.run_deadline_seconds),
+        callback=AsyncCallback(glue.run_is_late),
+    ),
+)
+def concordance_ingest() -> None:
+    planned: Any = plan()
+    made, shards = planned["plan"], planned["shards"]
+    extracted = extract.partial(plan=made).expand(shard=shards)
+    documents = check_documents(made, extracted)
+    embedded = embed.partial(plan=made, verdict=documents).expand(shard=extracted)
+    chunks = check_chunks(made, embedded, documents)
+    loaded = load.partial(plan=made, verdict=chunks).expand(shard=embedded)
+    published = publish(made)
+    reported = report(made)
+    check_stores(made, loaded) >> published >> reported
+
+
+concordance_ingest()

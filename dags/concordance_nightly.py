@@ -1,0 +1,54 @@
+"""### Every night, an ingest of each source that asks for it
+
+A source is on the clock when its declaration says `schedule = true`. Each gets a run of its own of
+`concordance_ingest`, with everything that it has: a plan first, gates, one step of publishing. The runs of different
+sources go side by side; this one waits for all of them, and fails if one of them fails.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import CronTriggerTimetable, dag, task
+
+import concordance_airflow as glue
+from concordance.settings import load_settings
+
+
+@task(doc_md="The sources that are declared with `schedule = true`.")
+def scheduled_sources() -> list[dict[str, str]]:
+    from concordance.sources.declaration import load_declarations
+
+    declarations = load_declarations(load_settings())
+    return [{"source": name} for name, declaration in sorted(declarations.items()) if declaration.schedule]
+
+
+@dag(
+    dag_id="concordance_nightly",
+    dag_display_name="Nightly ingest",
+    description="Ingest every source whose declaration asks for it",
+    doc_md=__doc__,
+    schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC"),
+    default_args=glue.DEFAULT_ARGS,
+    tags=["concordance", "ingest", "nightly"],
+    # A night that takes longer than a day is not overtaken by the next.
+    max_active_runs=1,
+    catchup=False,
+    dagrun_timeout=timedelta(hours=40),
+)
+def concordance_nightly() -> None:
+    TriggerDagRunOperator.partial(
+        task_id="ingest",
+        trigger_dag_id="concordance_ingest",
+        wait_for_completion=True,
+        deferrable=True,
+        poke_interval=30,
+        reset_dag_run=False,
+        execution_timeout=timedelta(hours=38),
+        map_index_template="{{ task.conf['source'] }}",
+        doc_md="One run of `concordance_ingest` for each scheduled source; waits for it without holding a slot.",
+    ).expand(conf=scheduled_sources())
+
+
+concordance_nightly()

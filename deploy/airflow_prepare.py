@@ -1,0 +1,94 @@
+"""Bring Airflow's metadata database to what the product needs: schema, pools, connections.
+
+Run once before Airflow's processes start, by the local stack and by docker-compose.yml's init service alike. Running it
+again changes nothing. The connections follow the settings (environment, airflow.cfg, the local stack's secrets): they
+are written anew each time, so that an address or a secret is changed in one place.
+"""
+
+from __future__ import annotations
+
+import sys
+from urllib.parse import urlsplit
+
+from airflow.models import Connection, Pool
+from airflow.utils.db import initdb
+from airflow.utils.session import create_session
+from pydantic import SecretStr
+from sqlalchemy import select
+
+import concordance_airflow as glue
+from concordance.errors import Misconfigured
+from concordance.settings import Settings, load_settings
+
+
+def main() -> int:
+    """Exit code 0 when everything is in place, 2 with one sentence when a setting is wrong."""
+    try:
+        connections = connections_of(load_settings())
+    except Misconfigured as error:
+        print(error, file=sys.stderr)
+        return 2
+    initdb()
+    for pool in glue.POOLS:
+        Pool.create_or_update_pool(pool.name, pool.slots, pool.description, include_deferred=False)
+    with create_session() as session:
+        for wanted in connections:
+            stored = session.scalar(select(Connection).where(Connection.conn_id == wanted.conn_id))
+            if stored is not None:
+                session.delete(stored)
+                session.flush()
+            session.add(wanted)
+    print(f"Airflow is prepared: schema, {len(glue.POOLS)} pools, {len(connections)} connections")
+    return 0
+
+
+def connections_of(settings: Settings) -> list[Connection]:
+    """The three connections that the tasks read (`concordance_airflow.connected_settings`)."""
+    neo4j, qdrant, ledger = (
+        urlsplit(url)
+        for url in (settings.effective_neo4j_url, settings.effective_qdrant_url, settings.effective_ledger_url)
+    )
+    return [
+        Connection(
+            conn_id=glue.NEO4J_CONNECTION,
+            conn_type="neo4j",
+            description="the knowledge graph",
+            host=neo4j.hostname,
+            port=neo4j.port or 7687,
+            schema=settings.effective_neo4j_database or "",
+            login=settings.effective_neo4j_user,
+            password=_plain(settings.neo4j_password),
+            extra={
+                "neo4j_scheme": neo4j.scheme.startswith("neo4j"),
+                "certs_self_signed": neo4j.scheme.endswith("+ssc"),
+                "certs_trusted_ca": neo4j.scheme.endswith("+s"),
+            },
+        ),
+        Connection(
+            conn_id=glue.QDRANT_CONNECTION,
+            conn_type="http",
+            description="the vector index",
+            host=qdrant.hostname,
+            port=qdrant.port or 6333,
+            schema=qdrant.scheme,
+            password=_plain(settings.qdrant_api_key),
+        ),
+        Connection(
+            conn_id=glue.LEDGER_CONNECTION,
+            conn_type="postgres",
+            description="the ledger: the truth about every document, generation and run",
+            host=ledger.hostname,
+            port=ledger.port or 5432,
+            schema=ledger.path.lstrip("/"),
+            login=ledger.username,
+            password=_plain(settings.ledger_password),
+        ),
+    ]
+
+
+def _plain(secret: SecretStr) -> str | None:
+    return secret.get_secret_value() or None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,261 @@
+"""The glue between Airflow and the product: everything that the DAGs share and that needs `airflow.sdk`.
+
+It turns the stores' Connections into settings, the run's conf into a checked request, and a stage into a task body with
+its timer and counters. It is imported at DAG parse: nothing heavy is imported here, and no connection is opened.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from airflow.sdk import Connection, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
+from airflow.sdk.observability import stats
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from concordance.errors import Misconfigured, Unavailable
+from concordance.settings import Settings, load_settings
+from concordance.sources.subpath import normalise_subpath
+
+if TYPE_CHECKING:
+    from concordance.pipeline.adapters import Adapters
+    from concordance.pipeline.references import PlanReference
+
+log = logging.getLogger(__name__)
+
+OWNER = "concordance"
+NEO4J_CONNECTION = "neo4j_default"
+QDRANT_CONNECTION = "qdrant_default"
+LEDGER_CONNECTION = "concordance_ledger"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSize:
+    """How many tasks of one kind run at once on one worker, and why not more."""
+
+    name: str
+    slots: int
+    description: str
+
+
+EXTRACT_POOL = PoolSize("concordance_extract", 2, "parsing: one child process with its own memory limit a slot")
+EMBED_POOL = PoolSize("concordance_embed", 1, "encoding uses all cores of a worker: two at once are slower than one")
+LOAD_POOL = PoolSize("concordance_load", 2, "writers of the stores: concurrent ones wait for each other's locks")
+POOLS = (EXTRACT_POOL, EMBED_POOL, LOAD_POOL)
+
+# Transient errors were already retried inside the call; this is the slower, outer retry. What will fail again is not
+# tried again. Dotted names: the policy is evaluated in the worker, and parsing a DAG imports nothing for it.
+RETRY_POLICY = ExceptionRetryPolicy(
+    [
+        RetryRule(exception="concordance.errors.Terminal", action=RetryAction.FAIL, reason="it would fail again"),
+        RetryRule(exception="concordance.errors.Leased", action=RetryAction.RETRY, reason="another worker holds it"),
+        RetryRule(exception="concordance.errors.Transient", action=RetryAction.RETRY, reason="it may pass later"),
+    ],
+    default=RetryAction.DEFAULT,
+)
+DEFAULT_ARGS: dict[str, Any] = {
+    "owner": OWNER,
+    "retries": 3,
+    "retry_delay": timedelta(seconds=20),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=5),
+    "retry_policy": RETRY_POLICY,
+    "execution_timeout": timedelta(minutes=30),
+}
+
+
+class RunConf(BaseModel):
+    """What a person or a program may ask of one run. A key that is not here is refused: it would do nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    source: str = Field(min_length=1, max_length=64)
+    subpath: str = ""
+    mode: Literal["incremental", "full"] = "incremental"
+    dry_run: bool = False
+    allow_deletes: bool = False
+    max_documents: int | None = Field(None, ge=1, le=100_000_000)
+
+    @field_validator("subpath")
+    @classmethod
+    def _stays_inside(cls, subpath: str) -> str:
+        try:
+            return normalise_subpath(subpath)
+        except Misconfigured as error:
+            raise ValueError(str(error)) from None
+
+
+def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
+    """The trigger form of an ingest: the declared sources, and what `RunConf` knows."""
+    return {
+        "source": Param(
+            type="string", enum=sorted(sources), title="Source", description_md="One of the declared sources."
+        ),
+        "subpath": Param(
+            "",
+            type="string",
+            maxLength=1024,
+            pattern=r"^(?!/)(?!.*\\)(?!.*(^|/)\.\.(/|$)).*$",
+            title="Part of the source",
+            description_md="A folder or document inside the source, for example `guides/install`; empty: all of it. "
+            "A run over a part deletes only inside it.",
+        ),
+        "mode": Param(
+            "incremental",
+            type="string",
+            enum=["incremental", "full"],
+            title="Mode",
+            description_md="`incremental` reads what the listing shows as changed; `full` reads everything.",
+        ),
+        "dry_run": Param(False, type="boolean", title="Dry run", description_md="Plan and report, write nothing."),
+        "max_documents": Param(
+            None,
+            type=["null", "integer"],
+            minimum=1,
+            maximum=100_000_000,
+            title="At most this many documents",
+            section="Limits",
+            description_md="The run is refused when the source lists more. Empty: the deployment's limit.",
+        ),
+        "allow_deletes": Param(
+            False,
+            type="boolean",
+            title="Allow many deletions",
+            section="Limits",
+            description_md="A plan that would delete an unusual part of the known documents is refused. Set this after "
+            "you looked at the plan of a dry run.",
+        ),
+    }
+
+
+def run_conf(conf: Mapping[str, Any] | None, params: Mapping[str, Any]) -> RunConf:
+    """The checked request of a run: the form's values, and nothing that the form does not know.
+
+    Airflow merges `conf` into `params` and accepts any key, so both are looked at. Raises `Misconfigured`, naming each
+    key that is unknown or has a wrong value.
+    """
+    unknown = sorted(set(conf or {}) - set(RunConf.model_fields))
+    if unknown:
+        raise Misconfigured(
+            f"the run's conf has unknown keys: {', '.join(unknown)[:500]}. Known are: {', '.join(RunConf.model_fields)}"
+        )
+    try:
+        return RunConf.model_validate({name: params[name] for name in RunConf.model_fields if name in params})
+    except ValidationError as error:
+        lines = "; ".join(f"{'.'.join(map(str, line['loc']))}: {line['msg']}" for line in error.errors())
+        raise Misconfigured(f"the run's conf is refused: {lines}. Trigger it again with valid values") from None
+
+
+def connected_settings() -> Settings:
+    """The settings with the stores' addresses and secrets from Airflow's Connections; only inside a task.
+
+    Raises `Misconfigured` when a connection is missing or has no host.
+    """
+    neo4j, qdrant, ledger = (_connection(name) for name in (NEO4J_CONNECTION, QDRANT_CONNECTION, LEDGER_CONNECTION))
+    return load_settings(
+        {
+            "neo4j_url": _bolt_url(neo4j),
+            "neo4j_user": neo4j.login or "neo4j",
+            "neo4j_password": neo4j.password or "",
+            "neo4j_database": neo4j.schema or "",
+            "qdrant_url": f"{qdrant.schema or 'http'}://{_address(qdrant, 6333)}",
+            "qdrant_api_key": qdrant.password or "",
+            "ledger_url": f"postgresql://{ledger.login}@{_address(ledger, 5432)}/{ledger.schema}",
+            "ledger_password": ledger.password or "",
+        }
+    )
+
+
+def _connection(name: str) -> Connection:
+    try:
+        connection: Connection = Connection.get(name)
+    except AirflowNotFoundException:
+        raise Misconfigured(
+            f"there is no connection {name}: create it under Admin > Connections, or prepare the deployment again"
+        ) from None
+    except AirflowRuntimeError as error:
+        raise Unavailable(f"Airflow does not give the connection {name} ({error.error.error.value})") from None
+    if not connection.host:
+        raise Misconfigured(f"the connection {name} has no host: enter it under Admin > Connections")
+    return connection
+
+
+def _address(connection: Connection, default_port: int) -> str:
+    host = connection.host or ""
+    return f"{f'[{host}]' if ':' in host else host}:{connection.port or default_port}"
+
+
+def _bolt_url(connection: Connection) -> str:
+    # The provider's own rule for scheme and encryption, so that its connection form means here what it says there.
+    from airflow.providers.neo4j.hooks.neo4j import Neo4jHook
+
+    return str(Neo4jHook().get_uri(cast("Any", connection)))
+
+
+@dataclass(frozen=True, slots=True)
+class StageRun:
+    """What a stage's task works with."""
+
+    plan: PlanReference
+    adapters: Adapters
+    settings: Settings
+
+
+@contextmanager
+def adapters_of(stage: str, *, source: str) -> Iterator[tuple[Adapters, Settings]]:
+    """Adapters on the connected stores, with a timer and a counter by outcome.
+
+    Metrics: `concordance.stage.duration` (timing) and `concordance.stage.<finished|failed>` (counter), both tagged with
+    the stage and the source, whose names are declared and so of bounded number.
+    """
+    from concordance.pipeline.adapters import open_adapters
+
+    tags = {"stage": stage, "source": source}
+    settings = connected_settings()
+    started = time.monotonic()
+    outcome = "failed"
+    try:
+        with open_adapters(settings) as adapters:
+            yield adapters, settings
+        outcome = "finished"
+    finally:
+        stats.timing("concordance.stage.duration", timedelta(seconds=time.monotonic() - started), tags=tags)
+        stats.incr(f"concordance.stage.{outcome}", tags=tags)
+
+
+@contextmanager
+def stage(name: str, plan: dict[str, Any]) -> Iterator[StageRun]:
+    """The body of a stage's task after the plan, from the plan's reference as it came by XCom."""
+    from concordance.pipeline.references import PlanReference
+
+    reference = PlanReference.from_json(plan)
+    with adapters_of(name, source=reference.source) as (adapters, settings):
+        yield StageRun(reference, adapters, settings)
+
+
+def count(name: str, number: int, *, source: str) -> None:
+    """A counter of the run, `concordance.<name>`, tagged with the source."""
+    if number:
+        stats.incr(f"concordance.{name}", count=number, tags={"source": source})
+
+
+def label(text: str) -> None:
+    """Name the mapped task instance that runs now, for people (`map_index_template="{{ label }}"`)."""
+    from airflow.sdk import get_current_context
+
+    get_current_context()["label"] = text  # type: ignore[typeddict-unknown-key]
+
+
+async def run_is_late(context: Mapping[str, Any] | None = None) -> str:
+    """Called by the triggerer when a run passes its deadline: one log line and one counter."""
+    run = (context or {}).get("dag_run") or {}
+    late = f"{run.get('dag_id', 'unknown')} {run.get('dag_run_id', 'unknown')}"
+    log.error("The run %s is past its deadline and not published: look at its grid for the task that waits", late)
+    stats.incr("concordance.run.late", tags={"dag_id": str(run.get("dag_id", "unknown"))})
+    return late
