@@ -55,6 +55,13 @@ class Settings(BaseModel):
     airflow_port: Port = 18080
     statsd_port: Port = 18125
 
+    # the local stack
+    postgres_connections: int = Field(200, ge=20, le=10_000)
+    graph_heap_bytes: int = Field(1024 * 1024 * 1024, ge=256 * 1024 * 1024, le=256 * 1024 * 1024 * 1024)
+    stack_min_free_bytes: int = Field(500_000_000, ge=0, le=1_000_000_000_000, description="`up` refuses a fuller disk")
+    stack_start_seconds: float = Field(120, ge=1, le=3600, description="for one program to answer, and for the lock")
+    stack_log_bytes: int = Field(10_000_000, ge=100_000, le=1_000_000_000, description="of one program; 3 older ones stay")
+
     # the stores; empty addresses mean the local stack's
     ledger_url: Url = Field("", description="postgresql://user@host:port/database")
     ledger_password: SecretStr = SecretStr("")
@@ -95,6 +102,7 @@ class Settings(BaseModel):
     batch_chunks: int = Field(1000, ge=1, le=20_000, description="chunks of one load transaction, about")
     max_delete_fraction: float = Field(0.10, ge=0, le=1)
     max_quarantined_fraction: float = Field(0.20, ge=0, le=1)
+    min_text_characters: int = Field(3, ge=1, le=1000, description="a document with less text is no document")
 
     # the commit protocol
     lease_seconds: float = Field(120, ge=1, le=3600)
@@ -112,6 +120,16 @@ class Settings(BaseModel):
     # search
     search_limit: int = Field(10, ge=1, le=1000)
     search_overfetch: int = Field(5, ge=1, le=100)
+    search_max_limit: int = Field(1000, ge=1, le=10_000)
+    search_min_candidates: int = Field(100, ge=1, le=10_000, description="points of one list, however small the limit")
+    search_max_query_characters: int = Field(2000, ge=1, le=100_000)
+    search_max_candidates: int = Field(10_000, ge=1, le=100_000, description="points of one list that a search reads")
+    search_hits_per_document: int = Field(
+        3, ge=1, le=1000, description="more hits of one document only where others do not fill the answer"
+    )
+    search_max_neighbours: int = Field(10, ge=0, le=1000, description="entities, and linked documents, of one hit")
+    snippet_characters: int = Field(300, ge=40, le=10_000)
+    reader_attempts: int = Field(3, ge=1, le=20, description="times that a search past reader_timeout_seconds starts")
     dense_weight: float = Field(0.5, ge=0, le=1)
 
     # operations
@@ -174,6 +192,7 @@ _RUN_SETTINGS = frozenset(
         "max_name_characters",
         "batch_chunks",
         "max_quarantined_fraction",
+        "min_text_characters",
     }
 )
 _SECRETS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)

@@ -1,0 +1,5 @@
+"""The gates between the stages: data quality over what a run has made, before any reader can see it."""
+
+from concordance.quality.gates import GateResult, check_chunks, check_documents, check_stores
+
+__all__ = ["GateResult", "check_chunks", "check_documents", "check_stores"]
