@@ -1,0 +1,17 @@
+"""Fixtures that every folder of tests may use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from concordance.settings import Settings
+from support.stacks import running, stack_settings
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The three stores, running for the whole session; the settings that lead to them, with short leases."""
+    with running(stack_settings(tmp_path_factory.mktemp("stack"))) as settings:
+        yield settings
