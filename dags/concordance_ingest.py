@@ -43,11 +43,10 @@ BY_LABEL = "{{ label }}"
 
 
 @task(
-    multiple_outputs=True,
     doc_md="Lists the source, compares it with the index and writes the plan. No later task touches a document that "
     "the plan does not name. The values of the form are checked again here.",
 )
-def plan(*, run_id: Any = None, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
+def plan(*, run_id: Any = None, params: Any = None, dag_run: Any = None, ti: Any = None) -> list[int]:
     from concordance.pipeline.plan import make_plan
     from concordance.pipeline.references import RunRequest
 
@@ -57,8 +56,10 @@ def plan(*, run_id: Any = None, params: Any = None, dag_run: Any = None) -> dict
         made = make_plan(request, adapters=adapters, settings=settings)
     for change, number in made.counts.items():
         glue.count(f"documents.{change}", number, source=conf.source)
-    # A list without shards skips every task between here and the report. Deletions alone are a run of one empty shard.
-    return {"plan": made.as_json(), "shards": list(range(max(1, made.shards))) if made.goes_on else []}
+    ti.xcom_push(key="plan", value=made.as_json())
+    # Tasks are mapped over what this returns: without shards all are skipped up to the report. A plan that only deletes
+    # is a run of one empty shard.
+    return list(range(max(1, made.shards))) if made.goes_on else []
 
 
 @task(
@@ -181,8 +182,8 @@ def report(plan: Wire) -> dict[str, Any]:
     ),
 )
 def concordance_ingest() -> None:
-    planned: Any = plan()
-    made, shards = planned["plan"], planned["shards"]
+    shards: Any = plan()
+    made = shards["plan"]
     extracted = extract.partial(plan=made).expand(shard=shards)
     documents = check_documents(made, extracted)
     embedded = embed.partial(plan=made, verdict=documents).expand(shard=extracted)
