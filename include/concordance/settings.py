@@ -88,7 +88,7 @@ class Settings(BaseModel):
     max_name_characters: int = Field(512, ge=16, le=8192)
     bm25_k1: float = Field(1.2, ge=0, le=10)
     bm25_b: float = Field(0.75, ge=0, le=1)
-    bm25_average_tokens: float = Field(110, gt=0, le=10_000)
+    bm25_average_tokens: float = Field(45, gt=0, le=10_000, description="mean terms of a chunk")
 
     # embedding: frozen with the index version
     embedding_backend: str = Field("sentence-transformers", pattern="^(sentence-transformers|hash)$")

@@ -89,7 +89,7 @@ class Chunker:
         if min(room, settings.chunk_max_tokens) < _MIN_BODY_TOKENS:
             raise Misconfigured(
                 f"the model's window of {settings.model.window_tokens} tokens leaves {room} for a chunk's body beside "
-                f"a header of {settings.header_max_tokens}: lower header_max_tokens (at least {_MIN_BODY_TOKENS} needed)"
+                f"a header of {settings.header_max_tokens}, but {_MIN_BODY_TOKENS} are needed: lower header_max_tokens"
             )
         self._tokenizer = tokenizer
         self._counter = TokenCounter(tokenizer)
