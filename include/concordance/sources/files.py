@@ -27,7 +27,7 @@ _SECRET = re.compile(r"secret|password|token|credential|(^|_)key$|access_key", r
 
 
 class FilesOptions(BaseModel):
-    """`hidden`: names with a leading dot are documents too. `storage`: the fsspec file system's arguments, no secrets."""
+    """`hidden`: names with a leading dot count too. `storage`: arguments of the fsspec file system, no secrets."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 

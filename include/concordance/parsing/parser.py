@@ -1,0 +1,115 @@
+"""Parses documents in a confined child process.
+
+    with Parser(settings) as parser:
+        parsed = parser.parse(raw)
+
+One child serves many documents. A document that kills or hangs it is refused with its reason and the next one gets a
+new child. A death is blamed on a document only when the child had read no other before: memory that an earlier one left
+behind must not condemn it, so it is tried once more in a fresh child.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from concordance.errors import PoisonDocument
+from concordance.model import ParsedDocument, RawDocument, Reason
+from concordance.parsing.confinement import ChildEnded, ConfinedChild
+from concordance.parsing.inline import MAX_TARGET_CHARACTERS, MAX_TARGETS
+from concordance.parsing.markdown import MAX_TITLE_CHARACTERS
+from concordance.settings import Settings
+
+_ADVICE = {
+    Reason.UNKNOWN_FORMAT: "convert it to a known format, or leave it out by the source's glob",
+    Reason.PARSER_KILLED: "split it, or raise parser_memory_bytes",
+    Reason.PARSER_TIMEOUT: "split it, or raise parser_timeout_seconds",
+    Reason.TOO_LARGE: "split it, or raise max_text_bytes",
+}
+
+
+class Parser:
+    """`command` replaces the child's program; see `ConfinedChild`."""
+
+    def __init__(self, settings: Settings, *, command: Sequence[str] | None = None) -> None:
+        self._max_document_bytes = settings.max_document_bytes
+        self._max_text_bytes = settings.max_text_bytes
+        self._recycle_bytes = settings.parser_memory_bytes // 2
+        self._child = ConfinedChild(
+            memory_bytes=settings.parser_memory_bytes,
+            timeout_seconds=settings.parser_timeout_seconds,
+            command=command,
+        )
+
+    def __enter__(self) -> Self:
+        self._child.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._child.stop()
+
+    @property
+    def isolation(self) -> tuple[str, ...]:
+        """What confines the child on this machine, for people: limits, and "no network" where the kernel allows it."""
+        return self._child.isolation
+
+    def parse(self, raw: RawDocument) -> ParsedDocument:
+        """The document as Markdown. Raises `PoisonDocument` with a `Reason`; the parser can be used on."""
+        if not raw.content:
+            raise PoisonDocument(f"document {raw.uri} is empty", reason=Reason.EMPTY)
+        if len(raw.content) > self._max_document_bytes:
+            raise PoisonDocument(
+                f"document {raw.uri} has {len(raw.content)} bytes, allowed are {self._max_document_bytes}: split it, "
+                "or raise max_document_bytes",
+                reason=Reason.TOO_LARGE,
+            )
+        header, body = self._ask(raw)
+        if "reason" in header:
+            raise _poison(raw.uri, str(header["reason"]), str(header.get("detail", "")))
+        parsed = _checked(header, body, title=raw.title)
+        if parsed is None:
+            self._child.stop()
+            raise _poison(raw.uri, Reason.PARSER_FAILED, "its parser answered with something that is no answer")
+        return parsed
+
+    def _ask(self, raw: RawDocument) -> tuple[dict[str, Any], bytes]:
+        if self._child.resident_bytes > self._recycle_bytes:
+            self._child.stop()
+        request = {"media_type": raw.media_type, "name": raw.uri[-255:], "max_text_bytes": self._max_text_bytes}
+        while True:
+            served = self._child.served
+            try:
+                return self._child.ask(request, raw.content, max_body_bytes=self._max_text_bytes)
+            except ChildEnded as ended:
+                if served and ended.reason == Reason.PARSER_KILLED:
+                    continue
+                raise _poison(raw.uri, ended.reason, ended.detail) from None
+
+
+def _checked(header: dict[str, Any], body: bytes, *, title: str | None) -> ParsedDocument | None:
+    """The answer as a document, None when a sound child could not have given it."""
+    found, targets = header.get("title"), header.get("targets")
+    sound = (found is None or (isinstance(found, str) and len(found) <= MAX_TITLE_CHARACTERS)) and (
+        isinstance(targets, list)
+        and len(targets) <= MAX_TARGETS
+        and all(isinstance(target, str) and len(target) <= MAX_TARGET_CHARACTERS for target in targets)
+    )
+    try:
+        markdown = body.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+    if not sound or not markdown or "\x00" in markdown:
+        return None
+    return ParsedDocument(markdown=markdown, title=title or found, targets=tuple(targets or ()))
+
+
+def _poison(uri: str, reason: str, detail: str) -> PoisonDocument:
+    known = Reason(reason) if reason in set(Reason) else Reason.PARSER_FAILED
+    advice = _ADVICE.get(known)
+    return PoisonDocument(
+        f"document {uri} cannot be parsed: {detail[:200]}" + (f". {advice.capitalize()}" if advice else ""),
+        reason=known,
+    )
