@@ -210,6 +210,7 @@ class IndexSettings:
     bm25_average_tokens: float
     gazetteer_digest: str
     model: ModelFingerprint
+    boilerplate_digest: str = ""
 
     @property
     def digest(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from concordance import ids
-from concordance.errors import Conflict, Corrupt, Leased
+from concordance.errors import Conflict, Corrupt, Leased, Transient
 from concordance.ledger.database import Cursor, Database
 from concordance.ledger.plans import quarantine_rows
 from concordance.model import LinkRow, Manifest, Outcome, Rejection
@@ -92,7 +92,8 @@ class Batches:
             cursor.execute(
                 "SELECT l.document_id, l.target_id, l.kind, l.generation FROM plans p "
                 "JOIN links l ON l.index_version = p.index_version AND l.target_id = ANY(%s) "
-                "JOIN generations g USING (index_version, document_id, generation) "
+                "JOIN generations g ON g.index_version = l.index_version AND g.document_id = l.document_id "
+                "  AND g.generation = l.generation "
                 "WHERE p.plan_id = %s AND g.state IN ('loading', 'verified', 'current') "
                 "ORDER BY l.document_id, l.target_id, l.kind",
                 [list(document_ids), plan_id],
@@ -120,7 +121,7 @@ class Batches:
     def verified(self, batch_id: UUID, token: int) -> None:
         """Both stores gave back what the manifest names. A repeated call changes nothing.
 
-        Raises `Conflict` for a stale token, a lease that ran out, a closed batch or plan.
+        Raises `Conflict` for a stale token, a closed batch or plan; `Transient` when the lease ran out.
         """
 
         def work(cursor: Cursor) -> None:
@@ -340,13 +341,11 @@ def _hold(cursor: Cursor, batch_id: UUID, token: int) -> str:
     assert row is not None
     state, newest, is_leased = row
     if newest != token:
-        raise Conflict(
-            f"Batch {batch_id} was taken over by another attempt (token {newest}, ours {token}): it goes on there"
-        )
+        raise Conflict(f"Batch {batch_id} was taken over by another attempt (token {newest}, ours {token})")
     if state == "closed":
         raise Conflict(f"Batch {batch_id} is closed: a newer plan or an erase was first. Start a new run")
     if state == "intent" and not is_leased:
-        raise Conflict(
+        raise Transient(
             f"The lease of batch {batch_id} ran out before it was verified: the next attempt begins it again. If this "
             "happens often, raise AIRFLOW__CONCORDANCE__LEASE_SECONDS or lower AIRFLOW__CONCORDANCE__BATCH_CHUNKS"
         )

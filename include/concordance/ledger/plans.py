@@ -168,11 +168,15 @@ class Plans:
             )
 
     def rejected(self, plan_id: UUID) -> dict[UUID, str]:
-        """The plan's quarantined documents with their reason codes."""
+        """The plan's documents that were quarantined before the load, with their reason codes.
+
+        Those that a load takes out of its batch stay in the batch's manifest: a second attempt must cut the same batches.
+        """
 
         def work(cursor: Cursor) -> dict[UUID, str]:
             cursor.execute(
-                "SELECT document_id, reason FROM plan_documents WHERE plan_id = %s AND outcome = 'quarantined'",
+                "SELECT pd.document_id, pd.reason FROM plan_documents pd JOIN quarantine q USING (plan_id, document_id) "
+                "WHERE pd.plan_id = %s AND pd.outcome = 'quarantined' AND q.stage <> 'load'",
                 [plan_id],
             )
             return dict(cursor.fetchall())

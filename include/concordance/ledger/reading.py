@@ -110,14 +110,13 @@ class Snapshot:
         )
         return dict(self._cursor.fetchall())
 
-    def read_back_expected(self, plan_id: UUID) -> list[tuple[UUID, str, int, int]]:
-        """(document, uri, generation, chunks) of the plan's verified generations, for the gate before publish."""
+    def verified_of(self, plan_id: UUID) -> list[GenerationKey]:
+        """The plan's generations that were read back from both stores and are not published yet."""
         self._cursor.execute(
-            "SELECT g.document_id, d.uri, g.generation, g.chunk_count FROM generations g JOIN documents d "
-            "USING (document_id) WHERE g.plan_id = %s AND g.state = 'verified' ORDER BY 1",
+            "SELECT document_id, generation FROM generations WHERE plan_id = %s AND state = 'verified' ORDER BY 1",
             [plan_id],
         )
-        return self._cursor.fetchall()
+        return [GenerationKey(*row) for row in self._cursor]
 
     def chunks_of(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[StoredChunk]:
         """What the ledger says these generations wrote, whatever their state."""

@@ -36,19 +36,19 @@ class Versions:
         """The newest version that is still being built, if any."""
         return self._database.transact("read the building index version", lambda cursor: _one(cursor, "building"))
 
-    def gazetteer(self, version: IndexVersion) -> Any:
-        """The entity names that are frozen with the version, as they were handed to `create`."""
+    def frozen(self, version: IndexVersion) -> Any:
+        """What is frozen with the version beside its settings (names, boilerplate), as it was handed to `create`."""
 
         def read(cursor: Cursor) -> Any:
-            cursor.execute("SELECT gazetteer FROM index_versions WHERE version = %s", [version.version])
+            cursor.execute("SELECT frozen FROM index_versions WHERE version = %s", [version.version])
             row = cursor.fetchone()
             if row is None:
                 raise Conflict(f"Index version {version.version} is not in the ledger")
             return row[0]
 
-        return self._database.transact("read a gazetteer", read)
+        return self._database.transact("read what is frozen with a version", read)
 
-    def create(self, settings: IndexSettings, gazetteer: Any) -> IndexVersion:
+    def create(self, settings: IndexSettings, frozen: Any) -> IndexVersion:
         """A new version in state building. A second caller with one building already gets that one."""
 
         def insert(cursor: Cursor) -> IndexVersion:
@@ -58,9 +58,9 @@ class Versions:
             if present is not None:
                 return present
             cursor.execute(
-                "INSERT INTO index_versions (version, state, settings, settings_digest, gazetteer) "
+                "INSERT INTO index_versions (version, state, settings, settings_digest, frozen) "
                 "SELECT coalesce(max(version), 0) + 1, 'building', %s, %s, %s FROM index_versions",
-                [json.dumps(settings.as_json()), settings.digest, json.dumps(gazetteer)],
+                [json.dumps(settings.as_json()), settings.digest, json.dumps(frozen)],
             )
             created = _one(cursor, "building")
             assert created is not None

@@ -23,7 +23,7 @@ CREATE TABLE concordance.index_versions (
     state text NOT NULL CHECK (state IN ('building', 'ready', 'live', 'retired', 'dropping', 'dropped')),
     settings jsonb NOT NULL,
     settings_digest text NOT NULL,
-    gazetteer jsonb NOT NULL,
+    frozen jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     state_at timestamptz NOT NULL DEFAULT now()
 );

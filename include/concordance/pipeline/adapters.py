@@ -1,0 +1,67 @@
+"""What a stage works with: the ledger, the two stores, the staging area, the embedder and the sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from concordance.embedding.backends import open_embedder
+from concordance.embedding.port import Embedder
+from concordance.errors import Misconfigured
+from concordance.ledger import Ledger, open_ledger
+from concordance.settings import Settings
+from concordance.sources import kinds
+from concordance.sources.declaration import SourceDeclaration, load_declarations
+from concordance.sources.port import Source
+from concordance.staging import Staging
+from concordance.stores.graph import open_graph
+from concordance.stores.ports import GraphStore, VectorStore
+from concordance.stores.vectors import open_vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """One of each; nothing connects before its first use."""
+
+    ledger: Ledger
+    graph: GraphStore
+    vectors: VectorStore
+    staging: Staging
+    embedder: Embedder
+    declarations: Mapping[str, SourceDeclaration]
+    settings: Settings
+    opened: dict[str, Source] = field(default_factory=dict)
+
+    def source(self, name: str) -> Source:
+        """The declared source of this name. Raises `Misconfigured` naming those that there are."""
+        if name not in self.declarations:
+            known = ", ".join(sorted(self.declarations)) or "none"
+            raise Misconfigured(
+                f"There is no source {name!r} in {self.settings.sources_file}; declared are: {known}"
+            )
+        if name not in self.opened:
+            self.opened[name] = kinds.open_source(self.declarations[name], self.settings)
+        return self.opened[name]
+
+
+@contextmanager
+def open_adapters(settings: Settings) -> Iterator[Adapters]:
+    """The adapters that the settings name; closed with the block."""
+    ledger = open_ledger(settings)
+    graph = open_graph(settings)
+    vectors = open_vectors(settings)
+    try:
+        yield Adapters(
+            ledger=ledger,
+            graph=graph,
+            vectors=vectors,
+            staging=Staging(settings.staging),
+            embedder=open_embedder(settings),
+            declarations=load_declarations(settings),
+            settings=settings,
+        )
+    finally:
+        vectors.close()
+        graph.close()
+        ledger.close()

@@ -1,0 +1,107 @@
+"""The gates between the stages, over the whole run: what a gate rejects goes to quarantine, a failed gate ends the run.
+
+The gates' content is in `quality`; here their frames are read from the artefacts, and what they say is carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from concordance import ids
+from concordance.errors import GateFailed
+from concordance.model import IndexVersion, Rejection
+from concordance.operations import telemetry
+from concordance.pipeline import tables
+from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.plan import rejected_under
+from concordance.pipeline.references import GateReport, PlanReference, ShardReference
+from concordance.pipeline.version import version_of
+from concordance.quality import gates
+from concordance.settings import Settings
+from concordance.staging import Artefact
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def check_documents(
+    plan: PlanReference, shards: Sequence[ShardReference], *, adapters: Adapters, settings: Settings
+) -> GateReport:
+    """What extract left: identity, text, digests, sizes. Raises `GateFailed`."""
+    version = version_of(plan, adapters=adapters, settings=settings)
+    documents = _frame([shard.documents for shard in shards], adapters, set())
+    result = gates.check_documents(documents, settings=settings)
+    return _carry_out(result, plan, documents, version, adapters=adapters, settings=settings)
+
+
+def check_chunks(
+    plan: PlanReference, shards: Sequence[ShardReference], *, adapters: Adapters, settings: Settings
+) -> GateReport:
+    """Chunks and vectors: window, digests, order, unit norm. Raises `GateFailed`."""
+    version = version_of(plan, adapters=adapters, settings=settings)
+    rejected = {str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id)}
+    chunks = _frame([shard.chunks for shard in shards], adapters, rejected)
+    vectors = _frame([shard.vectors for shard in shards if shard.vectors is not None], adapters, set())
+    documents = _frame([shard.documents for shard in shards], adapters, rejected)
+    result = gates.check_chunks(
+        chunks, vectors.drop_duplicates("text_digest"), version_settings=version.settings, settings=settings
+    )
+    return _carry_out(result, plan, documents, version, adapters=adapters, settings=settings)
+
+
+def check_stores(
+    plan: PlanReference, shards: Sequence[ShardReference], *, adapters: Adapters, settings: Settings
+) -> GateReport:
+    """What both stores gave back, before anything is shown. Raises `GateFailed`."""
+    version = version_of(plan, adapters=adapters, settings=settings)
+    evidence = _frame([shard.evidence for shard in shards if shard.evidence is not None], adapters, set())
+    with adapters.ledger.snapshot() as snapshot:
+        verified = {str(key.document_id) for key in snapshot.verified_of(plan.plan_id)}
+    missing = len(verified - set(evidence["document_id"]))
+    if missing:
+        _refuse(plan, f"{missing} loaded documents were not read back from the stores", adapters)
+    result = gates.check_stores(evidence, settings=settings)
+    return _carry_out(result, plan, evidence, version, adapters=adapters, settings=settings)
+
+
+def _frame(artefacts: Sequence[Artefact], adapters: Adapters, left_out: set[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    frames = [tables.from_parquet(adapters.staging.read(artefact)).to_pandas() for artefact in artefacts]
+    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"document_id": []})
+    return frame[~frame["document_id"].isin(left_out)].reset_index(drop=True) if left_out else frame
+
+
+def _carry_out(
+    result: gates.GateResult,
+    plan: PlanReference,
+    documents: Any,
+    version: IndexVersion,
+    *,
+    adapters: Adapters,
+    settings: Settings,
+) -> GateReport:
+    stamps = dict(zip(documents["document_id"], documents["stamp"], strict=True)) if "stamp" in documents else {}
+    adapters.ledger.plans.quarantine(
+        plan.plan_id,
+        [
+            Rejection(UUID(str(key)), result.gate, reason, f"rejected by the gate {result.gate}", stamps.get(str(key), ""))
+            for key, reason in sorted(result.rejected.items(), key=lambda item: str(item[0]))
+        ],
+        rejected_under=rejected_under(version, settings),
+    )
+    telemetry.count("gates", 1, gate=result.gate, outcome="passed" if result.passed else "failed", source=plan.source)
+    content = ids.canonical_json(result.as_json()).encode()
+    kept = adapters.staging.put(
+        "gate", [str(plan.plan_id), ids.bytes_digest(content)], content, rows=result.evaluated, suffix=".json"
+    )
+    if not result.passed:
+        _refuse(plan, f"{result.message} (report: {kept.path} in the staging area)", adapters)
+    return GateReport(result.gate, result.evaluated, len(result.rejected), result.message, kept)
+
+
+def _refuse(plan: PlanReference, message: str, adapters: Adapters) -> None:
+    adapters.ledger.plans.close(plan.plan_id)
+    raise GateFailed(f"Run {plan.run_id!r} stops, and nothing of it is visible: {message}")

@@ -1,0 +1,132 @@
+"""The plan's core, pure: a listing and what the ledger knows of it, to added, changed, unchanged and deleted.
+
+A document whose stamp is the one of its current generation, and whose access labels are the source's, is unchanged
+without being read. A document in quarantine stays there unread as long as its stamp and what rejected it are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from concordance import ids
+from concordance.ledger.plans import Known, KnownDocument
+from concordance.model import Action, Listed, PlanEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A listed document that must be read to know whether it changed: its stamp moved, or everything is read."""
+
+    listed: Listed
+    known: KnownDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`entries` have no shard yet; `doubtful` are decided by reading; the other two need nothing."""
+
+    entries: tuple[PlanEntry, ...]
+    doubtful: tuple[Doubtful, ...]
+    unchanged: int
+    still_quarantined: int
+    discovered: int
+    vanished_from_quarantine: tuple[UUID, ...]
+    known: int
+
+
+def compare(
+    listing: Iterable[Listed],
+    known: Known,
+    *,
+    tenant: str,
+    source: str,
+    access: Sequence[str],
+    rejected_under: str,
+    read_all: bool,
+) -> Comparison:
+    """Decide every listed and every known document. `listing` is complete below the scope that `known` covers."""
+    entries: list[PlanEntry] = []
+    doubtful: list[Doubtful] = []
+    unchanged = still_quarantined = discovered = 0
+    labels = tuple(sorted(access))
+    unseen, unseen_quarantined = dict(known.documents), dict(known.quarantined)
+    for listed in listing:
+        discovered += 1
+        current = unseen.pop(listed.uri, None)
+        quarantined = unseen_quarantined.pop(listed.uri, None)
+        same_rejection = (
+            quarantined is not None
+            and quarantined.stamp == listed.stamp
+            and quarantined.rejected_under == rejected_under
+            and not read_all
+        )
+        if same_rejection:
+            still_quarantined += 1
+        elif current is None:
+            entries.append(_entry(listed, Action.ADD, None, tenant=tenant, source=source))
+        elif tuple(sorted(current.access)) != labels:
+            entries.append(_entry(listed, Action.CHANGE, current, tenant=tenant, source=source))
+        elif current.stamp == listed.stamp and not read_all:
+            unchanged += 1
+        else:
+            doubtful.append(Doubtful(listed, current))
+    entries.extend(
+        PlanEntry(gone.document_id, gone.uri, Action.DELETE, gone.generation, gone.stamp, 0, None)
+        for gone in unseen.values()
+    )
+    return Comparison(
+        entries=tuple(entries),
+        doubtful=tuple(doubtful),
+        unchanged=unchanged,
+        still_quarantined=still_quarantined,
+        discovered=discovered,
+        vanished_from_quarantine=tuple(gone.document_id for gone in unseen_quarantined.values()),
+        known=len(known.documents),
+    )
+
+
+def changed(doubtful: Doubtful) -> PlanEntry:
+    """The entry of a doubtful document that did change."""
+    known, listed = doubtful.known, doubtful.listed
+    return PlanEntry(
+        known.document_id, listed.uri, Action.CHANGE, known.generation, listed.stamp, listed.size_bytes, None
+    )
+
+
+def cut_into_shards(
+    entries: Iterable[PlanEntry], *, shard_bytes: int, max_shards: int
+) -> tuple[tuple[PlanEntry, ...], int]:
+    """Give each document that is read a shard: one below `shard_bytes` in all, else equal parts, at most `max_shards`.
+
+    Deterministic: by uri, so that neighbours in the source are neighbours in a batch. Returns entries and shard count.
+    """
+    ordered = sorted(entries, key=lambda entry: entry.uri)
+    total = sum(entry.size_bytes for entry in ordered if entry.action is not Action.DELETE)
+    shards = min(max_shards, max(1, -(-total // shard_bytes)))
+    share = max(1, -(-total // shards))
+    cut: list[PlanEntry] = []
+    seen = 0
+    for entry in ordered:
+        if entry.action is Action.DELETE:
+            cut.append(entry)
+            continue
+        cut.append(replace(entry, shard=min(shards - 1, seen // share)))
+        seen += entry.size_bytes
+    used = 1 + max((entry.shard for entry in cut if entry.shard is not None), default=0)
+    return tuple(cut), used
+
+
+def _entry(
+    listed: Listed, action: Action, current: KnownDocument | None, *, tenant: str, source: str
+) -> PlanEntry:
+    return PlanEntry(
+        document_id=ids.document_id(tenant=tenant, source=source, uri=listed.uri),
+        uri=listed.uri,
+        action=action,
+        base=None if current is None else current.generation,
+        stamp=listed.stamp,
+        size_bytes=listed.size_bytes,
+        shard=None,
+    )

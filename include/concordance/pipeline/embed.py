@@ -1,0 +1,150 @@
+"""Embed: one vector for each distinct text of a shard, copied from the live index where the text is known.
+
+Known texts are found by their digest in the ledger's current generations and their vectors read from the store; only
+the rest is encoded, pooled across documents, longest first. Every vector is checked before it is kept; a text whose
+vector is not finite, of unit norm and of the model's dimension sends its documents to quarantine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+
+from concordance.embedding.port import Embedder
+from concordance.errors import PoisonDocument
+from concordance.model import IndexVersion, Reason, Rejection, Vector
+from concordance.operations import telemetry
+from concordance.pipeline import tables
+from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.plan import rejected_under
+from concordance.pipeline.references import PlanReference, ShardReference
+from concordance.pipeline.version import version_of
+from concordance.settings import Settings
+from concordance.slices import slices
+from concordance.staging import Artefact
+
+_UNIT_TOLERANCE = 1e-3
+_LOOKUP_TEXTS = 1000
+
+
+def embed(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, settings: Settings) -> ShardReference:
+    """The shard with its vectors: one row a distinct text (digest, float32 vector, whether it was copied).
+
+    Raises `Misconfigured` when the model is not the version's, `Unavailable` when a store does not answer.
+    """
+    version = version_of(plan, adapters=adapters, settings=settings)
+    inputs = [str(plan.plan_id), shard.chunks.digest, version.settings.model.digest]
+    made = adapters.staging.find("vectors", inputs)
+    if made is None:
+        with telemetry.timer("stage.seconds", stage="embed", source=plan.source):
+            made = _make(plan, shard, version, inputs, adapters=adapters, settings=settings)
+    copied = tables.from_parquet(adapters.staging.read(made), columns=["is_copied"]).column(0).to_pylist().count(True)
+    return replace(shard, vectors=made, counts={**shard.counts, "reused": copied, "embedded": made.rows - copied})
+
+
+@dataclass(slots=True)
+class _Vectors:
+    """By text digest: the vector and whether it was copied; and the texts that have none."""
+
+    kept: dict[str, Vector] = field(default_factory=dict)
+    copied: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+
+
+def _make(
+    plan: PlanReference,
+    shard: ShardReference,
+    version: IndexVersion,
+    inputs: list[str],
+    *,
+    adapters: Adapters,
+    settings: Settings,
+) -> Artefact:
+    chunks = tables.from_parquet(
+        adapters.staging.read(shard.chunks), columns=["document_id", "text_digest", "text"]
+    ).to_pylist()
+    rejected = {str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id)}
+    texts = {row["text_digest"]: row["text"] for row in chunks if row["document_id"] not in rejected}
+    vectors = _Vectors()
+    _copy_known(vectors, list(texts), version, adapters)
+    unknown = sorted(texts.keys() - vectors.kept.keys(), key=lambda digest: (-len(texts[digest]), digest))
+    for pool in slices(unknown, settings.embed_pool_texts):
+        _encode(vectors, pool, texts, adapters.embedder)
+    if vectors.refused:
+        _quarantine(plan, shard, chunks, vectors.refused, version, adapters=adapters, settings=settings)
+    telemetry.count("texts", len(vectors.copied), outcome="reused", source=plan.source)
+    telemetry.count("texts", len(vectors.kept) - len(vectors.copied), outcome="embedded", source=plan.source)
+    digests = sorted(vectors.kept)
+    dimension = version.settings.model.dimension
+    matrix = np.array([vectors.kept[digest] for digest in digests], dtype=np.float32).reshape(len(digests), dimension)
+    table = tables.vectors_table(digests, matrix).append_column(
+        "is_copied", pa.array([digest in vectors.copied for digest in digests], type=pa.bool_())
+    )
+    content = tables.table_to_parquet(table)
+    return adapters.staging.put("vectors", inputs, content, rows=len(digests), suffix=".parquet")
+
+
+def _copy_known(vectors: _Vectors, digests: Sequence[str], version: IndexVersion, adapters: Adapters) -> None:
+    """Copy the vectors of texts that a current chunk embeds already; one swept meanwhile is simply encoded again."""
+    for page in slices(digests, _LOOKUP_TEXTS):
+        with adapters.ledger.snapshot() as snapshot:
+            known = snapshot.known_texts(version, page)
+        stored = adapters.vectors.vectors(version, list(known.values()))
+        for digest, chunk_id in known.items():
+            vector = stored.get(chunk_id)
+            if vector is not None and _is_sound(vector, version.settings.model.dimension):
+                vectors.kept[digest] = vector
+                vectors.copied.add(digest)
+
+
+def _encode(vectors: _Vectors, digests: Sequence[str], texts: dict[str, str], embedder: Embedder) -> None:
+    """Encode; when the backend refuses the pool for one text's sake, halve until that text stands alone."""
+    try:
+        matrix = embedder.encode([texts[digest] for digest in digests])
+    except PoisonDocument:
+        if len(digests) == 1:
+            vectors.refused.update(digests)
+            return
+        middle = len(digests) // 2
+        _encode(vectors, digests[:middle], texts, embedder)
+        _encode(vectors, digests[middle:], texts, embedder)
+        return
+    dimension = embedder.fingerprint.dimension
+    for digest, vector in zip(digests, matrix, strict=True):
+        if _is_sound(vector, dimension):
+            vectors.kept[digest] = vector
+        else:
+            vectors.refused.add(digest)
+
+
+def _is_sound(vector: Vector, dimension: int) -> bool:
+    return bool(
+        vector.shape == (dimension,)
+        and np.isfinite(vector).all()
+        and abs(float(np.linalg.norm(vector)) - 1) <= _UNIT_TOLERANCE
+    )
+
+
+def _quarantine(
+    plan: PlanReference,
+    shard: ShardReference,
+    chunks: list[dict[str, str]],
+    refused: set[str],
+    version: IndexVersion,
+    *,
+    adapters: Adapters,
+    settings: Settings,
+) -> None:
+    documents = tables.from_parquet(adapters.staging.read(shard.documents), columns=["document_id", "stamp"]).to_pylist()
+    stamps = {row["document_id"]: row["stamp"] for row in documents}
+    poisoned = sorted({row["document_id"] for row in chunks if row["text_digest"] in refused})
+    detail = f"{version.settings.model.name} gave no finite unit vector for one of its texts"
+    adapters.ledger.plans.quarantine(
+        plan.plan_id,
+        [Rejection(UUID(key), "embed", Reason.BAD_VECTOR, detail, stamps[key]) for key in poisoned],
+        rejected_under=rejected_under(version, settings),
+    )

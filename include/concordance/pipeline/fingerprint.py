@@ -1,0 +1,27 @@
+"""The fingerprint of a document: the digest of everything that determines what is written for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from concordance import ids
+from concordance.model import IndexSettings, RawDocument
+
+
+def fingerprint(raw: RawDocument, *, access: Sequence[str], index_settings: IndexSettings) -> str:
+    """Bytes, metadata that is indexed, access labels, and the version's parser, chunker, entity and model settings.
+
+    The uri is left out on purpose: it decides the document's id, not its content.
+    """
+    return ids.digest(
+        [
+            ids.bytes_digest(raw.content),
+            raw.media_type,
+            raw.title,
+            sorted([e.role, e.entity.type, e.entity.name] for e in raw.entities),
+            sorted([r.kind, r.subject.type, r.subject.name, r.object.type, r.object.name] for r in raw.relations),
+            sorted([link.kind, link.target_uri] for link in raw.links),
+            sorted(access),
+            index_settings.digest,
+        ]
+    )

@@ -1,0 +1,257 @@
+"""Load: one shard, batch by batch, into the graph and the vectors, by the commit protocol.
+
+A batch: begin in the ledger (lease, token, generations) - graph - vectors - read both back - verified in the ledger.
+Rows are written once and carry their generation in their ids; nothing of it is visible before publish. A process that
+dies anywhere in here leaves rubbish that nobody sees, and the next attempt writes the same rows again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import tenacity
+
+from concordance import fault_points, ids
+from concordance.errors import BatchTooLarge, ConcordanceError, Leased, PoisonDocument, Unavailable
+from concordance.ledger.batches import Begun
+from concordance.model import GenerationKey, IndexVersion, Reason, Rejection, StoredChunk, Vector
+from concordance.operations import telemetry
+from concordance.pipeline import tables
+from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.plan import rejected_under
+from concordance.pipeline.references import PlanReference, ShardReference
+from concordance.pipeline.rows import NamedDocument, PreparedDocument, merge, name
+from concordance.pipeline.version import version_of
+from concordance.settings import Settings
+
+
+def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, settings: Settings) -> ShardReference:
+    """Load every batch of the shard; one that an earlier attempt finished is only read back.
+
+    Returns the shard with its evidence: per document what both stores gave back. Raises `Conflict` when a newer plan
+    or another attempt was first, `Unavailable`, `OutcomeUnknown` or `Leased` when another attempt may succeed.
+    """
+    version = version_of(plan, adapters=adapters, settings=settings)
+    tenant = adapters.declarations[plan.source].tenant
+    rejected = set(adapters.ledger.plans.rejected(plan.plan_id))
+    loading = _Loading(plan, version, adapters, settings, holder=uuid4().hex)
+    evidence: list[dict[str, Any]] = []
+    with telemetry.timer("stage.seconds", stage="load", source=plan.source):
+        assert shard.vectors is not None
+        vectors = tables.vectors_by_digest(adapters.staging.read(shard.vectors))
+        batches = _batches(_prepared(shard, rejected, adapters, tenant=tenant, source=plan.source), settings.batch_chunks)
+        for ordinal, documents in enumerate(batches):
+            adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
+            batch_id = ids.batch_id(plan_id=plan.plan_id, shard=shard.shard, ordinal=ordinal)
+            evidence += _await_lease(loading.batch, settings)(batch_id, documents, vectors)
+    content = tables.to_parquet(sorted(evidence, key=lambda row: str(row["document_id"])), tables.EVIDENCE)
+    artefact = adapters.staging.put(
+        "evidence", [str(plan.plan_id), shard.shard, ids.bytes_digest(content)], content, rows=len(evidence), suffix=".parquet"
+    )
+    return replace(shard, evidence=artefact, counts={**shard.counts, "loaded": len(evidence)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Loading:
+    """What all batches of one attempt share. `holder` names the attempt to the ledger's leases."""
+
+    plan: PlanReference
+    version: IndexVersion
+    adapters: Adapters
+    settings: Settings
+    holder: str
+
+    def batch(
+        self, batch_id: UUID, documents: Sequence[PreparedDocument], vectors: dict[str, Vector]
+    ) -> list[dict[str, Any]]:
+        """One batch, top to bottom; returns its evidence."""
+        ledger, until = self.adapters.ledger, time.monotonic() + self.settings.lease_seconds
+        manifests = [document.manifest() for document in documents]
+        with fault_points.around("batch.begin"):
+            begun = ledger.batches.begin(batch_id, plan_id=self.plan.plan_id, manifests=manifests, holder=self.holder)
+        if begun.is_verified:
+            return self._evidence_of(documents)
+        try:
+            named = [self._name(document, begun, vectors) for document in documents if document.document_id in begun.generations]
+            named = self._write_graph(batch_id, begun, named, until)
+            named = self._write_vectors(batch_id, begun, named, until)
+            evidence = self._read_back(named)
+            with fault_points.around("batch.verified"):
+                ledger.batches.verified(batch_id, begun.token)
+        except ConcordanceError:
+            ledger.batches.release(batch_id, begun.token)
+            raise
+        telemetry.count("chunks", sum(len(document.points) for document in named), outcome="loaded", source=self.plan.source)
+        return evidence
+
+    def _name(self, document: PreparedDocument, begun: Begun, vectors: dict[str, Vector]) -> NamedDocument:
+        return name(
+            document,
+            begun.generations[document.document_id],
+            vectors,
+            index_version=self.version.version,
+            settings=self.version.settings,
+        )
+
+    def _write_graph(
+        self, batch_id: UUID, begun: Begun, documents: Sequence[NamedDocument], until: float
+    ) -> list[NamedDocument]:
+        def write(some: Sequence[NamedDocument]) -> None:
+            with fault_points.around("graph.write"):
+                self.adapters.graph.write(self.version, merge(some), timeout_seconds=self._left(until))
+
+        written = self._bisecting(batch_id, begun, documents, write)
+        # Only now, with the batch's own nodes in place: a link that another batch could not write because its target
+        # was not there yet is in this list, and one that is not in it found the target.
+        waiting = self.adapters.ledger.batches.links_to(
+            self.plan.plan_id, [document.row.document_id for document in written]
+        )
+        if waiting:
+            with fault_points.around("graph.links"):
+                self.adapters.graph.write_links(self.version, waiting, timeout_seconds=self._left(until))
+        return written
+
+    def _write_vectors(
+        self, batch_id: UUID, begun: Begun, documents: Sequence[NamedDocument], until: float
+    ) -> list[NamedDocument]:
+        def write(some: Sequence[NamedDocument]) -> None:
+            points = [point for document in some for point in document.points]
+            with fault_points.around("vectors.upsert"):
+                self.adapters.vectors.upsert(self.version, points, timeout_seconds=self._left(until))
+
+        return self._bisecting(batch_id, begun, documents, write)
+
+    def _bisecting(
+        self,
+        batch_id: UUID,
+        begun: Begun,
+        documents: Sequence[NamedDocument],
+        write: Callable[[Sequence[NamedDocument]], None],
+    ) -> list[NamedDocument]:
+        """Write all at once; when the store refuses, halve until the poison document stands alone, and reject it."""
+        if not documents:
+            return []
+        try:
+            write(documents)
+            return list(documents)
+        except (PoisonDocument, BatchTooLarge) as error:
+            if len(documents) == 1:
+                self._reject(batch_id, begun, documents[0], error)
+                return []
+            middle = len(documents) // 2
+            return [
+                *self._bisecting(batch_id, begun, documents[:middle], write),
+                *self._bisecting(batch_id, begun, documents[middle:], write),
+            ]
+
+    def _reject(self, batch_id: UUID, begun: Begun, document: NamedDocument, error: ConcordanceError) -> None:
+        reason = Reason(error.reason) if isinstance(error, PoisonDocument) else Reason.STORE_REFUSED
+        rejection = Rejection(document.row.document_id, "load", reason, str(error), document.stamp)
+        self.adapters.ledger.batches.reject(
+            batch_id, begun.token, rejection, rejected_under=rejected_under(self.version, self.settings)
+        )
+
+    def _read_back(self, documents: Sequence[NamedDocument]) -> list[dict[str, Any]]:
+        """Read both stores against the manifest. Raises `Unavailable` when a row that was just written is not there."""
+        expected = {
+            GenerationKey(document.row.document_id, document.row.generation): [
+                StoredChunk(point.chunk_id, point.document_id, point.generation, point.ordinal, point.text_digest)
+                for point in document.points
+            ]
+            for document in documents
+        }
+        evidence = self._compare(expected)
+        missing = [row for row in evidence if not row["digests_agree"]]
+        if missing:
+            raise Unavailable(
+                f"{len(missing)} documents of a batch read back differently from what was written, first "
+                f"{missing[0]['document_id']}: the batch is tried again"
+            )
+        return evidence
+
+    def _evidence_of(self, documents: Sequence[PreparedDocument]) -> list[dict[str, Any]]:
+        """The evidence of a batch that an earlier attempt verified: the ledger's rows against both stores."""
+        wanted = {document.document_id for document in documents}
+        with self.adapters.ledger.snapshot() as snapshot:
+            loaded = [row for row in snapshot.verified_of(self.plan.plan_id) if row.document_id in wanted]
+            expected: dict[GenerationKey, list[StoredChunk]] = {key: [] for key in loaded}
+            for chunk in snapshot.chunks_of(self.version, loaded):
+                expected[GenerationKey(chunk.document_id, chunk.generation)].append(chunk)
+        return self._compare(expected)
+
+    def _compare(self, expected: dict[GenerationKey, list[StoredChunk]]) -> list[dict[str, Any]]:
+        in_graph = _by_generation(self.adapters.graph.read_back(self.version, list(expected)))
+        in_vectors = _by_generation(
+            self.adapters.vectors.read_back(
+                self.version, [chunk.chunk_id for chunks in expected.values() for chunk in chunks]
+            )
+        )
+        return [
+            {
+                "document_id": str(key.document_id),
+                "generation": key.generation,
+                "chunks_expected": len(chunks),
+                "chunks_in_graph": len(in_graph.get(key, ())),
+                "points_in_vectors": len(in_vectors.get(key, ())),
+                "digests_agree": set(chunks) == in_graph.get(key, set()) == in_vectors.get(key, set()),
+            }
+            for key, chunks in expected.items()
+        ]
+
+    def _left(self, until: float) -> float:
+        """Seconds that a request may take: none outlasts the lease."""
+        left = until - time.monotonic()
+        if left <= 0:
+            raise Unavailable(
+                "The lease of a batch ran out while it was written: the batch is tried again. If this happens often, "
+                "raise AIRFLOW__CONCORDANCE__LEASE_SECONDS or lower AIRFLOW__CONCORDANCE__BATCH_CHUNKS"
+            )
+        return min(left, self.settings.request_timeout_seconds)
+
+
+def _by_generation(chunks: Sequence[StoredChunk]) -> dict[GenerationKey, set[StoredChunk]]:
+    found: dict[GenerationKey, set[StoredChunk]] = {}
+    for chunk in chunks:
+        found.setdefault(GenerationKey(chunk.document_id, chunk.generation), set()).add(chunk)
+    return found
+
+
+def _prepared(
+    shard: ShardReference, rejected: set[UUID], adapters: Adapters, *, tenant: str, source: str
+) -> Iterator[PreparedDocument]:
+    chunks: dict[str, list[dict[str, Any]]] = {}
+    for chunk in tables.from_parquet(adapters.staging.read(shard.chunks)).to_pylist():
+        chunks.setdefault(chunk["document_id"], []).append(chunk)
+    for fields in tables.from_parquet(adapters.staging.read(shard.documents)).to_pylist():
+        document_id = UUID(fields["document_id"])
+        if document_id not in rejected:
+            ordered = sorted(chunks.get(fields["document_id"], ()), key=lambda chunk: chunk["ordinal"])
+            yield PreparedDocument(document_id, tenant, source, fields, ordered)
+
+
+def _batches(documents: Iterator[PreparedDocument], batch_chunks: int) -> Iterator[list[PreparedDocument]]:
+    """Whole documents, about `batch_chunks` chunks a batch; a larger document is a batch of its own."""
+    batch: list[PreparedDocument] = []
+    size = 0
+    for document in documents:
+        if batch and size + len(document.chunks) > batch_chunks:
+            yield batch
+            batch, size = [], 0
+        batch.append(document)
+        size += len(document.chunks)
+    if batch:
+        yield batch
+
+
+def _await_lease(work: Callable[..., list[dict[str, Any]]], settings: Settings) -> Callable[..., list[dict[str, Any]]]:
+    """Wait for another attempt's lease, for at most two leases: the one of a worker that died ends by itself."""
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(Leased),
+        wait=lambda state: max(0.1, getattr(state.outcome.exception() if state.outcome else None, "retry_after_seconds", 1)),
+        stop=tenacity.stop_after_delay(2 * settings.lease_seconds),
+        reraise=True,
+    ).wraps(work)

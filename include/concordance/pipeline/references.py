@@ -1,0 +1,121 @@
+"""What the stages hand to each other: references and counts, small enough for XCom, as plain JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+from uuid import UUID
+
+from concordance.staging import Artefact
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What a person or the schedule asks for. `mode` is incremental (trust the listing's stamps) or full (read all)."""
+
+    source: str
+    run_id: str
+    subpath: str = ""
+    mode: str = "incremental"
+    dry_run: bool = False
+    allow_deletes: bool = False
+    max_documents: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        return cls(**stored)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanReference:
+    """A plan: what the run will do, and nothing else. `refused` says why it stops here, if it does."""
+
+    plan_id: UUID
+    run_id: str
+    source: str
+    index_version: int
+    entries: Artefact
+    shards: int
+    settings_digest: str
+    counts: dict[str, int]
+    estimates: dict[str, float] = field(default_factory=dict)
+    is_dry: bool = False
+    refused: str | None = None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def is_noop(self) -> bool:
+        """Nothing to write: no document was added, changed or deleted."""
+        return not any(self.counts[action] for action in ("added", "changed", "deleted"))
+
+    @property
+    def goes_on(self) -> bool:
+        return not (self.is_dry or self.refused or self.is_noop)
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "plan_id": str(self.plan_id), "notices": list(self.notices)}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        return cls(
+            **{
+                **stored,
+                "plan_id": UUID(stored["plan_id"]),
+                "entries": Artefact.from_json(stored["entries"]),
+                "notices": tuple(stored["notices"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReference:
+    """One shard on its way: what extract left, then what embed and load added."""
+
+    shard: int
+    documents: Artefact
+    chunks: Artefact
+    vectors: Artefact | None = None
+    evidence: Artefact | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        artefacts = {
+            name: None if stored[name] is None else Artefact.from_json(stored[name])
+            for name in ("documents", "chunks", "vectors", "evidence")
+        }
+        return cls(**{**stored, **artefacts})
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """What a gate between two stages said: counts only; `report` is the kept result."""
+
+    gate: str
+    evaluated: int
+    rejected: int
+    message: str
+    report: Artefact
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """How a run ended: its state, documents by outcome, and what it cost."""
+
+    run_id: str
+    source: str
+    state: str
+    counts: dict[str, int]
+    notices: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "notices": list(self.notices)}

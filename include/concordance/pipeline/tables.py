@@ -1,0 +1,124 @@
+"""The artefacts' shapes: Arrow schemas, and Parquet bytes to and from them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from concordance.model import Action, PlanEntry
+
+PLAN = pa.schema(
+    [
+        ("document_id", pa.string()),
+        ("uri", pa.string()),
+        ("action", pa.string()),
+        ("base", pa.int64()),
+        ("stamp", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("shard", pa.int32()),
+    ]
+)
+# Entities, relations and links are JSON texts: nested lists of fixed shape, read by one stage only.
+DOCUMENTS = pa.schema(
+    [
+        ("document_id", pa.string()),
+        ("uri", pa.string()),
+        ("base", pa.int64()),
+        ("title", pa.string()),
+        ("fingerprint", pa.string()),
+        ("stamp", pa.string()),
+        ("access", pa.list_(pa.string())),
+        ("source", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("text_characters", pa.int64()),
+        ("chunk_count", pa.int32()),
+        ("entities", pa.string()),
+        ("relations", pa.string()),
+        ("links", pa.string()),
+    ]
+)
+CHUNKS = pa.schema(
+    [
+        ("document_id", pa.string()),
+        ("ordinal", pa.int32()),
+        ("text", pa.string()),
+        ("text_digest", pa.string()),
+        ("token_count", pa.int32()),
+        ("heading_path", pa.list_(pa.string())),
+        ("mentions", pa.string()),
+    ]
+)
+EVIDENCE = pa.schema(
+    [
+        ("document_id", pa.string()),
+        ("generation", pa.int64()),
+        ("chunks_expected", pa.int32()),
+        ("chunks_in_graph", pa.int32()),
+        ("points_in_vectors", pa.int32()),
+        ("digests_agree", pa.bool_()),
+    ]
+)
+
+
+def to_parquet(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> bytes:
+    """Parquet bytes of the rows; the same rows give the same bytes."""
+    return table_to_parquet(pa.Table.from_pylist(list(rows), schema=schema))
+
+
+def table_to_parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def from_parquet(content: bytes, *, filters: Any = None, columns: list[str] | None = None) -> pa.Table:
+    return pq.read_table(io.BytesIO(content), filters=filters, columns=columns)
+
+
+def plan_rows(entries: Sequence[PlanEntry]) -> list[dict[str, Any]]:
+    return [
+        {
+            "document_id": str(entry.document_id),
+            "uri": entry.uri,
+            "action": str(entry.action),
+            "base": entry.base,
+            "stamp": entry.stamp,
+            "size_bytes": entry.size_bytes,
+            "shard": entry.shard,
+        }
+        for entry in entries
+    ]
+
+
+def plan_entries(content: bytes, *, shard: int) -> list[PlanEntry]:
+    """The documents of one shard, in the plan's order."""
+    table = from_parquet(content, filters=[("shard", "=", shard)])
+    return [
+        PlanEntry(**{**row, "document_id": UUID(row["document_id"]), "action": Action(row["action"])})
+        for row in table.to_pylist()
+    ]
+
+
+def vectors_table(text_digests: Sequence[str], vectors: npt.NDArray[np.float32]) -> pa.Table:
+    """One row a distinct text: its digest and its vector, shape (texts, dimension)."""
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1), type=pa.float32())
+    return pa.table(
+        {
+            "text_digest": pa.array(list(text_digests), type=pa.string()),
+            "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+        }
+    )
+
+
+def vectors_by_digest(content: bytes) -> dict[str, npt.NDArray[np.float32]]:
+    table = from_parquet(content, columns=["text_digest", "vector"])
+    column = table.column("vector").combine_chunks()
+    matrix = np.asarray(column.flatten(), dtype=np.float32).reshape(len(table), column.type.list_size)
+    return dict(zip(table.column("text_digest").to_pylist(), matrix, strict=True))
