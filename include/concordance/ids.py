@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import unicodedata
 from typing import Any
 from uuid import UUID, uuid5
@@ -22,6 +23,13 @@ _INVISIBLE = dict.fromkeys(
     + list(range(0x202A, 0x202F))
     + list(range(0x2060, 0x2070))
 )
+
+# Cyrillic and Greek letters, case-folded, that look like a Latin one. A word that mixes them with Latin letters is read
+# as Latin; a word all in its own script is left alone.
+_LOOKALIKES = str.maketrans("авеікмнорстухѕјһԁԛԝӏѵαεικορτχ", "abeikmhopctyxsjhdqwlvaeikoptx")
+_LOOKALIKE = re.compile(f"[{''.join(map(chr, _LOOKALIKES))}]")
+_LATIN_LETTER = re.compile("[a-z]")
+_WORD = re.compile(r"\w+")
 
 
 def canonical_json(value: Any) -> str:
@@ -75,9 +83,16 @@ def node_key(index_version: int, identity: str | UUID) -> str:
 
 
 def normalise_name(name: str) -> str:
-    """Compatibility-composed, case-folded, without invisible characters, single-spaced."""
+    """Compatibility-composed, case-folded, look-alike letters as Latin, no invisible characters, single-spaced."""
+    if name.isascii():
+        return " ".join(name.lower().split())
     folded = unicodedata.normalize("NFKC", name.translate(_INVISIBLE)).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
+    composed = " ".join(unicodedata.normalize("NFKC", folded).split())
+    return _WORD.sub(_as_latin, composed) if _LOOKALIKE.search(composed) else composed
+
+
+def _as_latin(word: re.Match[str]) -> str:
+    return word[0].translate(_LOOKALIKES) if _LATIN_LETTER.search(word[0]) else word[0]
 
 
 def _nfc(name: str) -> str:
