@@ -32,8 +32,6 @@ class Call:
 
     @property
     def json(self) -> Json:
-        if not self.body:
-            raise malformed("the body is empty")
         return wire.decode(self.body)
 
 
@@ -153,10 +151,10 @@ def delete_index(catalog: Catalog, call: Call) -> Json:
 # --- points -------------------------------------------------------------------------------------------------------
 
 
-def _write(read: Callable[[Json, Schema], list[UpdateOperation]]) -> Callable[[Catalog, Call], Json]:
+def _write(read: Callable[[bytes, Schema], list[UpdateOperation]]) -> Callable[[Catalog, Call], Json]:
     def write(catalog: Catalog, call: Call) -> Json:
         collection = catalog.collection(call.path["name"])
-        operations = _of_engine(lambda: read(call.json, collection.schema))
+        operations = _of_engine(lambda: read(call.body, collection.schema))
         return _updated(call, collection.write(operations, size_bytes=len(call.body)))
 
     return write
@@ -164,7 +162,7 @@ def _write(read: Callable[[Json, Schema], list[UpdateOperation]]) -> Callable[[C
 
 def batch_update(catalog: Catalog, call: Call) -> Json:
     collection = catalog.collection(call.path["name"])
-    operations = _of_engine(lambda: writes.batch(call.json, collection.schema))
+    operations = _of_engine(lambda: writes.batch(call.body, collection.schema))
     number = collection.write(operations, size_bytes=len(call.body))
     return [_updated(call, number - before) for before in reversed(range(len(operations)))]
 

@@ -19,6 +19,7 @@ from qdrant_edge import (
 )
 
 from concordance.local.gateway import wire
+from concordance.local.gateway.bodies import Dense, Sparse
 from concordance.local.gateway.filters import filter_from, optional_filter
 from concordance.local.gateway.limits import MAX_BATCHED_QUERIES, MAX_NESTING, MAX_RESULTS
 from concordance.local.gateway.refusals import invalid, malformed, unsupported, wrong_input
@@ -137,11 +138,11 @@ def _nearest(value: Json, body: Body, schema: Schema) -> Any:
             raise wrong_input("Wrong usage of sparse vectors")
         if value and isinstance(value[0], list):
             raise unsupported("multi-vectors")
-        return Query.Nearest(dense(value, expected=schema.dense[using]), using=using)
+        return Query.Nearest(dense(wire.converted(value, Dense), expected=schema.dense[using]), using=using)
     if using in schema.sparse:
         if isinstance(value, list):
             raise wrong_input("Wrong usage of sparse vectors")
-        return Query.Nearest(sparse(value), using=using)
+        return Query.Nearest(sparse(wire.converted(value, Sparse)), using=using)
     raise wrong_input(f"Not existing vector name error: {using}")
 
 

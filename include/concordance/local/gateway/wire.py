@@ -6,7 +6,7 @@ passes these functions must be applicable.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,17 +17,38 @@ from concordance.local.gateway.refusals import invalid, malformed, unsupported
 
 Json = Any
 Built = TypeVar("Built")
+
+_UNKNOWN = "Object contains unknown "
 Body = dict[str, Json]
 
 
-def decode(body: bytes) -> Json:
+def decode(body: bytes | msgspec.Raw) -> Json:
     """The JSON value of a body. NaN and infinities are no JSON and are refused, as the server does."""
+    return typed(body, Any)
+
+
+def typed(body: bytes | msgspec.Raw, kind: Any) -> Any:
+    """A body as a value of the type `kind`, checked while it is parsed (several times faster than after it)."""
+    if not memoryview(body):
+        raise malformed("the body is empty")
+    return _checked(lambda: msgspec.json.decode(body, type=kind))
+
+
+def converted(value: Json, kind: Any) -> Any:
+    """A parsed value as one of the type `kind`."""
+    return _checked(lambda: msgspec.convert(value, type=kind))
+
+
+def _checked(read: Callable[[], Any]) -> Any:
     try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+        return read()
+    except msgspec.ValidationError as error:
+        message = str(error)
+        if message.startswith(_UNKNOWN):
+            raise unsupported(f"the {message.removeprefix(_UNKNOWN)}") from None
+        raise malformed(message) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise malformed(str(error)) from None
-    except (RecursionError, UnicodeDecodeError) as error:
-        raise malformed(type(error).__name__) from None
 
 
 def fields(value: Json, where: str, known: Collection[str]) -> Body:
