@@ -1,0 +1,1 @@
+"""How the product tells what it does: metrics and logs."""

@@ -1,0 +1,308 @@
+"""Search, by the reader's protocol (design, section 5): top to bottom on one screen.
+
+1. One snapshot of the ledger says which index version is live and which generations are current.
+2. Points are read by name of that version's collection, more than are asked for.
+3. Those of current generations stay, if the document's current tenant and access labels allow it. What the store's
+   payload says about either is a filter for speed, never the reason to show anything.
+4. The graph gives what is around the chunks, by their ids.
+5. Last, outside the snapshot, what is erased by now is dropped.
+
+A reader that took longer than `reader_timeout_seconds` may have outlived the sweep's grace: it starts again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from concordance.chunking.bm25 import query_vector
+from concordance.embedding.port import Embedder
+from concordance.errors import ConcordanceError, Misconfigured, Unavailable
+from concordance.model import DocumentRow, GenerationKey, IndexVersion, Neighbourhood, ScoredPoint, SparseVector, Vector
+from concordance.operations import telemetry
+from concordance.retrieval.answer import Hit, LinkedDocument, NamedEntity, SearchAnswer, SearchQuery
+from concordance.retrieval.fusion import fuse
+from concordance.retrieval.reader import LedgerReader, LedgerSnapshot
+from concordance.retrieval.snippet import snippet
+from concordance.settings import Settings
+from concordance.stores.ports import GraphStore, VectorStore
+
+_REFILL = 4  # how many times more points are read when too few of the last ones could be shown
+
+
+class _TooLate(Exception):
+    """This attempt's snapshot is older than `reader_timeout_seconds`."""
+
+
+def search(
+    query: SearchQuery,
+    *,
+    ledger: LedgerReader,
+    graph: GraphStore,
+    vectors: VectorStore,
+    embedder: Embedder,
+    settings: Settings,
+    clock: Callable[[], float] = time.monotonic,
+) -> SearchAnswer:
+    """Answer `query` from the live index version.
+
+    Raises `Misconfigured` for a query that cannot be asked, an index that was never published, or a model other than
+    the one that the live version was embedded with; `Unavailable` when a store does not answer, or no attempt ended
+    within `reader_timeout_seconds`.
+    """
+    try:
+        with telemetry.timer("search.duration"):
+            answer = _answered(
+                query, ledger=ledger, graph=graph, vectors=vectors, embedder=embedder, settings=settings, clock=clock
+            )
+    except ConcordanceError as error:
+        telemetry.count("search.failed", error=type(error).__name__)
+        raise
+    telemetry.count("search.answered")
+    return answer
+
+
+def _answered(
+    query: SearchQuery,
+    *,
+    ledger: LedgerReader,
+    graph: GraphStore,
+    vectors: VectorStore,
+    embedder: Embedder,
+    settings: Settings,
+    clock: Callable[[], float],
+) -> SearchAnswer:
+    text, limit = checked(query, settings)
+    with ledger.snapshot() as snapshot:
+        _check_model(snapshot.live(), embedder)
+    # Encoding may load a model for seconds: it stays outside the snapshot that the answer is read in.
+    dense, sparse = embedder.encode([text])[0], query_vector(text)
+    for _ in range(settings.reader_attempts):
+        deadline = _Deadline(clock, settings.reader_timeout_seconds)
+        reading = _Reading(query, limit, graph=graph, vectors=vectors, settings=settings, deadline=deadline)
+        try:
+            with ledger.snapshot() as snapshot:
+                _check_model(snapshot.live(), embedder)
+                answer = reading.answer(snapshot, dense, sparse)
+            answer = _without_erased(answer, ledger)
+            deadline.check()
+        except _TooLate:
+            telemetry.count("search.restarted")
+            continue
+        return answer
+    raise Unavailable(
+        f"The search took longer than {settings.reader_timeout_seconds:g} seconds {settings.reader_attempts} times: "
+        "the stores are overloaded; try again, or ask for fewer hits"
+    )
+
+
+def checked(query: SearchQuery, settings: Settings) -> tuple[str, int]:
+    """The query's text on one line, and its limit. Raises `Misconfigured` saying what to change."""
+    text = " ".join(query.text.split())
+    if not text:
+        raise Misconfigured("The query is empty: give at least one word")
+    if len(text) > settings.search_max_query_characters:
+        raise Misconfigured(
+            f"The query has {len(text)} characters, allowed are {settings.search_max_query_characters}: shorten it"
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Misconfigured("The query is not valid Unicode: give it in UTF-8") from None
+    if not query.tenant:
+        raise Misconfigured("The query names no tenant: a reader sees the documents of exactly one")
+    limit = settings.search_limit if query.limit is None else query.limit
+    if not 1 <= limit <= settings.search_max_limit:
+        raise Misconfigured(f"The limit is {limit}, allowed are 1 to {settings.search_max_limit}")
+    return text, limit
+
+
+def _check_model(live: IndexVersion, embedder: Embedder) -> None:
+    wanted, given = live.settings.model, embedder.fingerprint
+    if wanted.digest != given.digest:
+        raise Misconfigured(
+            f"Index version {live.version} was embedded with {wanted.name} ({wanted.backend}, {wanted.precision}, "
+            f"revision {wanted.revision or 'unknown'}), the configured model is {given.name} ({given.backend}, "
+            f"{given.precision}, revision {given.revision or 'unknown'}) or has other files: their vectors do not "
+            "compare. Set AIRFLOW__CONCORDANCE__MODEL_DIR and AIRFLOW__CONCORDANCE__EMBEDDING_BACKEND back, or re-index"
+        )
+
+
+class _Deadline:
+    """The time that one attempt has, from its creation on."""
+
+    def __init__(self, clock: Callable[[], float], seconds: float) -> None:
+        self._clock = clock
+        self._ends_at = clock() + seconds
+
+    def remaining_seconds(self) -> float:
+        """Above 0. Raises `_TooLate` when nothing is left."""
+        left = self._ends_at - self._clock()
+        if left <= 0:
+            raise _TooLate
+        return left
+
+    def check(self) -> None:
+        self.remaining_seconds()
+
+
+class _Reading:
+    """One attempt: everything it reads belongs to one snapshot."""
+
+    def __init__(
+        self,
+        query: SearchQuery,
+        limit: int,
+        *,
+        graph: GraphStore,
+        vectors: VectorStore,
+        settings: Settings,
+        deadline: _Deadline,
+    ) -> None:
+        self._query = query
+        self._limit = limit
+        self._graph = graph
+        self._vectors = vectors
+        self._settings = settings
+        self._deadline = deadline
+        self._rows: dict[GenerationKey, DocumentRow | None] = {}
+        self._reached_bound = False
+
+    def answer(self, snapshot: LedgerSnapshot, dense: Vector, sparse: SparseVector) -> SearchAnswer:
+        version = snapshot.live()
+        near = self._candidates(snapshot, version, dense)
+        worded = self._candidates(snapshot, version, sparse) if sparse.indices else []
+        points = {point.chunk_id: point for point in [*near, *worded]}
+        ranking = fuse(
+            {point.chunk_id: point.score for point in near},
+            {point.chunk_id: point.score for point in worded},
+            dense_weight=self._settings.dense_weight,
+        )
+        chosen = spread(
+            ranking,
+            {chunk_id: point.document_id for chunk_id, point in points.items()},
+            limit=self._limit,
+            per_document=self._settings.search_hits_per_document,
+        )
+        around = self._graph.neighbourhoods(version, [chunk_id for chunk_id, _ in chosen])
+        linked = self._linked(snapshot, version, around)
+        hits = [
+            self._hit(points[chunk_id], score, around[chunk_id], linked)
+            for chunk_id, score in chosen
+            if chunk_id in around
+        ]
+        self._deadline.check()
+        return SearchAnswer(
+            hits=tuple(hits),
+            index_version=version.version,
+            is_exhaustive=len(chosen) >= self._limit or not self._reached_bound,
+            missing_in_graph=len(chosen) - len(hits),
+        )
+
+    def _candidates(
+        self, snapshot: LedgerSnapshot, version: IndexVersion, query: Vector | SparseVector
+    ) -> list[ScoredPoint]:
+        """The best points that may be shown: at least the limit, unless there are fewer or the bound is reached."""
+        bound = self._settings.search_max_candidates
+        fetch = min(max(self._limit * self._settings.search_overfetch, self._settings.search_min_candidates), bound)
+        while True:
+            found = self._vectors.search(
+                version,
+                query,
+                tenant=self._query.tenant,
+                access=self._query.access,
+                limit=fetch,
+                timeout_seconds=min(self._settings.request_timeout_seconds, self._deadline.remaining_seconds()),
+            )
+            self._learn(snapshot, version, found)
+            shown = [point for point in found if self._row(point) is not None]
+            if len(shown) >= self._limit or len(found) < fetch:
+                return shown
+            if fetch >= bound:
+                self._reached_bound = True
+                return shown
+            fetch = min(fetch * _REFILL, bound)
+
+    def _learn(self, snapshot: LedgerSnapshot, version: IndexVersion, points: Sequence[ScoredPoint]) -> None:
+        unknown = {_generation(point) for point in points} - self._rows.keys()
+        if unknown:
+            current = snapshot.current(version, unknown)
+            self._rows.update((key, current.get(key)) for key in unknown)
+
+    def _row(self, point: ScoredPoint) -> DocumentRow | None:
+        """The ledger's row of the point's document, None when this reader must not see it."""
+        row = self._rows[_generation(point)]
+        if row is None or not self._may_see(row) or (self._query.source and row.source != self._query.source):
+            return None
+        return row
+
+    def _may_see(self, row: DocumentRow) -> bool:
+        return row.tenant == self._query.tenant and not set(row.access).isdisjoint(self._query.access)
+
+    def _linked(
+        self, snapshot: LedgerSnapshot, version: IndexVersion, around: Mapping[UUID, Neighbourhood]
+    ) -> dict[UUID, DocumentRow]:
+        """Documents that are linked to and may be seen. A hub's thousands of links are cut before the look-up."""
+        most = 10 * self._settings.search_max_neighbours
+        wanted = {target for one in around.values() for target in sorted(one.linked_documents)[:most]}
+        rows = snapshot.documents(version, wanted) if wanted else {}
+        return {document_id: row for document_id, row in rows.items() if self._may_see(row)}
+
+    def _hit(self, point: ScoredPoint, score: float, around: Neighbourhood, linked: Mapping[UUID, DocumentRow]) -> Hit:
+        row = self._row(point)
+        assert row is not None, "only points that may be shown become hits"
+        most = self._settings.search_max_neighbours
+        others = sorted((linked[target] for target in set(around.linked_documents) if target in linked), key=_by_uri)
+        entities = list(dict.fromkeys(NamedEntity(entity.type, entity.name) for entity in around.entities))
+        return Hit(
+            document_id=row.document_id,
+            uri=row.uri,
+            source=row.source,
+            title=row.title,
+            heading_path=point.heading_path,
+            score=score,
+            snippet=snippet(
+                point.text.partition("\n\n")[2], self._query.text, max_characters=self._settings.snippet_characters
+            ),
+            entities=tuple(entities[:most]),
+            linked=tuple(LinkedDocument(other.document_id, other.uri, other.title) for other in others[:most]),
+        )
+
+
+def spread(
+    ranking: Sequence[tuple[UUID, float]], documents: Mapping[UUID, UUID], *, limit: int, per_document: int
+) -> list[tuple[UUID, float]]:
+    """The best `limit` chunks, best first, at most `per_document` of each document while others can fill the places."""
+    taken: Counter[UUID] = Counter()
+    first: list[tuple[UUID, float]] = []
+    spare: list[tuple[UUID, float]] = []
+    for scored in ranking:
+        document_id = documents[scored[0]]
+        (first if taken[document_id] < per_document else spare).append(scored)
+        taken[document_id] += 1
+    return sorted((first + spare)[:limit], key=lambda scored: (-scored[1], scored[0]))
+
+
+def _without_erased(answer: SearchAnswer, ledger: LedgerReader) -> SearchAnswer:
+    shown: set[UUID] = {hit.document_id for hit in answer.hits}
+    shown.update(other.document_id for hit in answer.hits for other in hit.linked)
+    erased: Collection[UUID] = ledger.erased(shown) if shown else ()
+    if not erased:
+        return answer
+    hits = tuple(
+        replace(hit, linked=tuple(other for other in hit.linked if other.document_id not in erased))
+        for hit in answer.hits
+        if hit.document_id not in erased
+    )
+    return replace(answer, hits=hits)
+
+
+def _generation(point: ScoredPoint) -> GenerationKey:
+    return GenerationKey(point.document_id, point.generation)
+
+
+def _by_uri(row: DocumentRow) -> tuple[str, UUID]:
+    return row.uri, row.document_id

@@ -1,0 +1,173 @@
+"""A small index that readers read: both memory stores, and the ledger's read side as a twin in memory."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+from concordance.chunking.bm25 import document_vector
+from concordance.errors import Misconfigured
+from concordance.model import DocumentRow, GenerationKey, IndexVersion, ModelFingerprint, StoredChunk
+from concordance.stores.memory import MemoryGraph, MemoryVectors
+from support.index_rows import DIMENSION, Written, chunk_rows, graph_batch, index_version, points
+
+TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class LedgerState:
+    """What the twin of the ledger holds of one index version; tests change it as a run, an erase or a vandal would."""
+
+    live: IndexVersion | None = None
+    rows: dict[UUID, DocumentRow] = field(default_factory=dict)
+    chunks: dict[GenerationKey, list[StoredChunk]] = field(default_factory=dict)
+    chunk_counts: dict[GenerationKey, int] = field(default_factory=dict)
+    dirty: set[GenerationKey] = field(default_factory=set)
+
+
+class MemorySnapshot:
+    def __init__(self, state: LedgerState) -> None:
+        self._state = state
+
+    def live(self) -> IndexVersion:
+        if self._state.live is None:
+            raise Misconfigured("nothing was published yet: run an ingest")
+        return self._state.live
+
+    def current(self, version: IndexVersion, keys: Collection[GenerationKey]) -> Mapping[GenerationKey, DocumentRow]:
+        rows = self._state.rows
+        return {
+            key: rows[key.document_id]
+            for key in keys
+            if key.document_id in rows and rows[key.document_id].generation == key.generation
+        }
+
+    def documents(self, version: IndexVersion, document_ids: Collection[UUID]) -> Mapping[UUID, DocumentRow]:
+        return {
+            document_id: self._state.rows[document_id]
+            for document_id in document_ids
+            if document_id in self._state.rows
+        }
+
+    def committed(self, version: IndexVersion) -> Iterator[StoredChunk]:
+        chunks = (
+            chunk
+            for row in self._state.rows.values()
+            for chunk in self._state.chunks.get(GenerationKey(row.document_id, row.generation), ())
+        )
+        return iter(sorted(chunks, key=lambda chunk: chunk.chunk_id))
+
+    def in_flight(self, version: IndexVersion) -> Collection[GenerationKey]:
+        return self._state.dirty
+
+    def counts(self, version: IndexVersion) -> Mapping[str, int]:
+        current = (GenerationKey(row.document_id, row.generation) for row in self._state.rows.values())
+        return {
+            "documents": len(self._state.rows),
+            "chunks": sum(self._state.chunk_counts.get(key, 0) for key in current),
+            "in_flight": len(self._state.dirty),
+        }
+
+
+class MemoryLedger:
+    """The read side of the ledger. A snapshot is a copy: what a test changes later belongs to the next one."""
+
+    def __init__(self) -> None:
+        self.state = LedgerState()
+        self.erased_documents: set[UUID] = set()
+        self.snapshots = 0
+
+    @contextmanager
+    def snapshot(self) -> Iterator[MemorySnapshot]:
+        self.snapshots += 1
+        state = self.state
+        yield MemorySnapshot(
+            LedgerState(
+                live=state.live,
+                rows=dict(state.rows),
+                chunks={key: list(chunks) for key, chunks in state.chunks.items()},
+                chunk_counts=dict(state.chunk_counts),
+                dirty=set(state.dirty),
+            )
+        )
+
+    def erased(self, document_ids: Collection[UUID]) -> Collection[UUID]:
+        return self.erased_documents & set(document_ids)
+
+
+class WordsEmbedder:
+    """Vectors of words: texts that share words are near. Deterministic, and of the version's model."""
+
+    def __init__(self, fingerprint: ModelFingerprint) -> None:
+        self._fingerprint = fingerprint
+        self.encoded = 0
+
+    @property
+    def fingerprint(self) -> ModelFingerprint:
+        return self._fingerprint
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        self.encoded += len(texts)
+        return np.stack([word_vector(text) for text in texts])
+
+
+def word_vector(text: str) -> npt.NDArray[np.float32]:
+    total = np.full(DIMENSION, 0.01)
+    for word in text.casefold().split():
+        total += np.random.default_rng(zlib.crc32(word.encode())).normal(size=DIMENSION)
+    return np.asarray(total / np.linalg.norm(total), dtype=np.float32)
+
+
+class Index:
+    """Documents in all three, committed; `load` alone writes what nobody may see yet."""
+
+    def __init__(self) -> None:
+        self.version = replace(index_version(), state="live")
+        self.ledger = MemoryLedger()
+        self.ledger.state.live = self.version
+        self.graph = MemoryGraph()
+        self.vectors = MemoryVectors()
+        self.vectors.prepare(self.version)
+        self.graph.point_to(self.version)
+        self.vectors.point_to(self.version)
+        self.embedder = WordsEmbedder(self.version.settings.model)
+
+    def add(self, *documents: Written) -> None:
+        self.load(*documents)
+        self.publish(*documents)
+
+    def load(self, *documents: Written) -> None:
+        """Both stores have it, the ledger says that it is in flight."""
+        self.graph.write(self.version, graph_batch(self.version, *documents), timeout_seconds=TIMEOUT_SECONDS)
+        self.vectors.upsert(
+            self.version,
+            [
+                replace(point, dense=word_vector(point.text), sparse=document_vector(point.text, self.version.settings))
+                for point in points(self.version, *documents)
+            ],
+            timeout_seconds=TIMEOUT_SECONDS,
+        )
+        for document in documents:
+            self.ledger.state.dirty.add(document.key)
+            self.ledger.state.chunks[document.key] = self.stored(document)
+            self.ledger.state.chunk_counts[document.key] = len(document.texts)
+
+    def publish(self, *documents: Written) -> None:
+        for document in documents:
+            before = self.ledger.state.rows.get(document.document_id)
+            if before is not None:
+                self.ledger.state.dirty.add(GenerationKey(before.document_id, before.generation))
+            self.ledger.state.rows[document.document_id] = document.row
+            self.ledger.state.dirty.discard(document.key)
+
+    def stored(self, document: Written) -> list[StoredChunk]:
+        return [
+            StoredChunk(row.chunk_id, row.document_id, row.generation, row.ordinal, row.text_digest)
+            for row in chunk_rows(self.version, document)
+        ]
