@@ -1,5 +1,19 @@
-"""The two stores: a graph and a vector index, each behind one port, each adapter in a module of its own."""
+"""The two stores: a graph and a vector index, each behind one port, each adapter in a module of its own.
 
+`open_graph` opens the graph that the settings name, without a first call to it. The drivers are
+imported here inside the functions: they cost 1.6 s, and this package is imported where DAGs are parsed.
+"""
+
+from __future__ import annotations
+
+from concordance.settings import Settings
 from concordance.stores.ports import GraphStore, VectorStore
 
-__all__ = ["GraphStore", "VectorStore"]
+__all__ = ["GraphStore", "VectorStore", "open_graph"]
+
+
+def open_graph(settings: Settings) -> GraphStore:
+    """The graph at `effective_neo4j_url`. Raises `Misconfigured` for an address that no driver can use."""
+    from concordance.stores.neo4j_store import Neo4jGraph
+
+    return Neo4jGraph(settings)

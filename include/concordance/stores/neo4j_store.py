@@ -1,0 +1,333 @@
+"""`GraphStore` on a server that speaks Bolt: Neo4j, or ArcadeDB on the local stack.
+
+Every method is one explicit transaction (a page each for the streams), with the driver's own retries off: repeating
+is done in one place, `retry.py`. The transaction's time limit goes to the server, and the same limit bounds the wait
+for its answers, so that a server which stops in mid-call cannot hold a worker past its lease.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+import neo4j
+
+from concordance import ids
+from concordance.errors import ConcordanceError, Misconfigured, Unavailable
+from concordance.model import (
+    DocumentRow,
+    EntityRow,
+    GenerationKey,
+    GraphBatch,
+    IndexVersion,
+    LinkRow,
+    Neighbourhood,
+    StoreCounts,
+    StoredChunk,
+)
+from concordance.settings import Settings
+from concordance.stores import cypher
+from concordance.stores.checks import check_batch
+from concordance.stores.graph_rows import Rows, generation_rows, link_rows, settle_rows, write_queries
+from concordance.stores.retry import LostRace, RetryPolicy
+from concordance.stores.translate_neo4j import Call, translate
+
+T = TypeVar("T")
+Work = Callable[[neo4j.Transaction], T]
+
+ROWS_PER_QUERY = 2_000
+CHUNKS_PER_PAGE = 5_000
+CONNECT_SECONDS = 5.0
+_INDEX_POLL_SECONDS = 0.1
+
+
+class Neo4jGraph:
+    """`GraphStore` over Bolt. Thread-safe: each call takes a connection of its own from the driver's pool."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.effective_neo4j_url
+        self._user = settings.effective_neo4j_user
+        self._database = settings.effective_neo4j_database
+        self._seconds = settings.request_timeout_seconds
+        self._policy = RetryPolicy.of(settings)
+        # Its notes ("this property is in no node yet") are true of every new index and of no use to anybody.
+        logging.getLogger("neo4j.notifications").setLevel(logging.ERROR)
+        try:
+            self._driver = neo4j.GraphDatabase.driver(
+                self._url,
+                auth=(self._user, settings.neo4j_password.get_secret_value()),
+                connection_timeout=min(CONNECT_SECONDS, self._seconds),
+                connection_acquisition_timeout=min(2 * CONNECT_SECONDS, self._seconds),
+                connection_write_timeout=self._seconds,
+                # A pooled connection is tried before it is used: a server that was restarted, or hangs, is noticed
+                # within the acquisition timeout and not in the middle of a transaction.
+                liveness_check_timeout=0,
+                telemetry_disabled=True,
+            )
+        except Exception as error:
+            raise translate(error, self._call("opening the graph")) from None
+
+    def close(self) -> None:
+        self._driver.close()
+
+    def ping(self) -> str:
+        self._read("asking the graph for its version", lambda tx: tx.run(cypher.PING).consume())
+        try:
+            return str(self._driver.get_server_info().agent)
+        except Exception as error:
+            raise translate(error, self._call("asking the graph for its version")) from None
+
+    def prepare(self) -> None:
+        for query in cypher.SCHEMA:
+            self._write("preparing the graph", _runs(query), timeout_seconds=self._seconds)
+        names = self._read("reading the constraints", lambda tx: tx.run(cypher.SHOW_CONSTRAINTS).value())
+        if missing := cypher.CONSTRAINTS - set(names):
+            raise Misconfigured(
+                f"the graph at {self._url} lacks the constraints {', '.join(sorted(missing))} although they were "
+                "created: an index of the same name or on the same property stands in their way, drop it"
+            )
+        self._await_indexes()
+
+    def _await_indexes(self) -> None:
+        deadline = time.monotonic() + self._seconds
+        while True:
+            found = self._read("reading the indexes", lambda tx: tx.run(cypher.SHOW_INDEXES).values())
+            waiting = [name for name, state in found if state != "ONLINE"]
+            if not waiting:
+                return
+            if time.monotonic() >= deadline:
+                raise Unavailable(f"the graph still builds its indexes {', '.join(sorted(waiting))}: try again later")
+            time.sleep(_INDEX_POLL_SECONDS)
+
+    def write(self, version: IndexVersion, batch: GraphBatch, *, timeout_seconds: float) -> None:
+        check_batch(batch)
+        queries = [(query, part) for query, rows in write_queries(version, batch) for part in _parts(rows)]
+        if not queries:
+            return
+        what = f"writing {len(batch.chunks)} chunks of {len(batch.documents)} documents"
+
+        def work(transaction: neo4j.Transaction) -> None:
+            for query, rows in queries:
+                result = transaction.run(query, rows=rows, version=version.version)
+                if query in cypher.COUNTED and _rows(result) != len(rows):
+                    raise LostRace(f"{what}: a sweep took a node of this batch away; nothing of it was applied")
+                result.consume()
+
+        self._write(what, work, timeout_seconds=timeout_seconds)
+
+    def write_links(self, version: IndexVersion, links: Sequence[LinkRow], *, timeout_seconds: float) -> None:
+        parts = list(_parts(link_rows(version, links)))
+
+        def work(transaction: neo4j.Transaction) -> None:
+            for rows in parts:
+                transaction.run(cypher.MERGE_LINKS, rows=rows).consume()
+
+        if parts:
+            self._write(f"writing {len(links)} links", work, timeout_seconds=timeout_seconds)
+
+    def settle(self, version: IndexVersion, documents: Sequence[DocumentRow], *, timeout_seconds: float) -> None:
+        rows = settle_rows(version, documents)
+
+        def work(transaction: neo4j.Transaction) -> None:
+            _lock_documents(transaction, version, rows)
+            transaction.run(cypher.SETTLE_DOCUMENTS, rows=rows).consume()
+            transaction.run(cypher.SETTLE_CHUNKS, rows=rows).consume()
+
+        if rows:
+            self._write(f"settling {len(rows)} documents", work, timeout_seconds=timeout_seconds)
+
+    def hide(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
+        rows = generation_rows(version, generations)
+
+        def work(transaction: neo4j.Transaction) -> None:
+            _lock_documents(transaction, version, rows)
+            transaction.run(cypher.HIDE_CHUNKS, rows=rows).consume()
+
+        if rows:
+            self._write(f"hiding {len(rows)} generations", work, timeout_seconds=timeout_seconds)
+
+    def sweep(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> int:
+        rows = generation_rows(version, generations)
+        if not rows:
+            return 0
+        return self._write(
+            f"sweeping {len(rows)} generations",
+            lambda transaction: _sweep(transaction, version, rows),
+            timeout_seconds=timeout_seconds,
+        )
+
+    def read_back(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[StoredChunk]:
+        parts = list(_parts(generation_rows(version, generations)))
+
+        def work(transaction: neo4j.Transaction) -> list[StoredChunk]:
+            return [_stored(row) for rows in parts for row in transaction.run(cypher.READ_BACK, rows=rows).values()]
+
+        return self._read(f"reading {len(generations)} generations back", work) if parts else []
+
+    def chunks(self, version: IndexVersion) -> Iterator[StoredChunk]:
+        after = ""
+        while True:
+            page = self._chunks_after(version, after)
+            yield from page
+            if len(page) < CHUNKS_PER_PAGE:
+                return
+            after = str(page[-1].chunk_id)
+
+    def _chunks_after(self, version: IndexVersion, after: str) -> list[StoredChunk]:
+        parameters = {"version": version.version, "after": after, "limit": CHUNKS_PER_PAGE}
+        return self._read(
+            "streaming the chunks",
+            lambda transaction: [_stored(row) for row in transaction.run(cypher.CHUNKS_AFTER, parameters).values()],
+        )
+
+    def neighbourhoods(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Neighbourhood]:
+        keys = sorted({ids.node_key(version.version, chunk_id) for chunk_id in chunk_ids})
+        if not keys:
+            return {}
+
+        def work(transaction: neo4j.Transaction) -> tuple[list[Any], list[Any]]:
+            entities = transaction.run(cypher.CHUNK_ENTITIES, keys=keys).values()
+            return entities, transaction.run(cypher.CHUNK_LINKS, keys=keys).values()
+
+        return _neighbourhoods(*self._read(f"reading around {len(keys)} chunks", work))
+
+    def orphans(self, version: IndexVersion) -> Mapping[str, int]:
+        return self._count("counting what hangs on nothing", cypher.ORPHANS, version)
+
+    def counts(self, version: IndexVersion) -> StoreCounts:
+        return StoreCounts(self._count("counting the graph", cypher.COUNTS, version))
+
+    def _count(self, what: str, queries: Mapping[str, str], version: IndexVersion) -> dict[str, int]:
+        def work(transaction: neo4j.Transaction) -> dict[str, int]:
+            return {name: _rows(transaction.run(query, version=version.version)) for name, query in queries.items()}
+
+        return self._read(what, work)
+
+    def point_to(self, version: IndexVersion) -> None:
+        parameters = {"name": cypher.POINTER_NAME, "version": version.version}
+        self._write("moving the pointer", _runs(cypher.SET_POINTER, parameters), timeout_seconds=self._seconds)
+
+    def pointer(self) -> int | None:
+        name = cypher.POINTER_NAME
+        found = self._read("reading the pointer", lambda tx: tx.run(cypher.GET_POINTER, name=name).value())
+        return int(found[0]) if found else None
+
+    # --- transactions -----------------------------------------------------------------------------------------------
+
+    def _write(self, what: str, work: Work[T], *, timeout_seconds: float) -> T:
+        return self._policy.call(
+            lambda seconds: self._transact(what, work, seconds=seconds, access=neo4j.WRITE_ACCESS),
+            timeout_seconds=timeout_seconds,
+        )
+
+    def _read(self, what: str, work: Work[T]) -> T:
+        return self._policy.call(
+            lambda seconds: self._transact(what, work, seconds=seconds, access=neo4j.READ_ACCESS),
+            timeout_seconds=self._seconds,
+        )
+
+    def _transact(self, what: str, work: Work[T], *, seconds: float, access: str) -> T:
+        """One attempt: begin, work, commit. Raises our errors only."""
+        committing = False
+        try:
+            with self._driver.session(database=self._database, default_access_mode=access) as session:
+                transaction = session.begin_transaction(timeout=seconds)
+                # Outside the transaction's own block: a rollback waits for an answer too.
+                with _answers_within(transaction, seconds), transaction:
+                    result = work(transaction)
+                    committing = True
+                    transaction.commit()
+                    return result
+        except ConcordanceError:
+            raise
+        except Exception as error:
+            # Not chained: the driver's exception may carry the rows that were sent.
+            raise translate(error, self._call(what, committing=committing)) from None
+
+    def _call(self, what: str, *, committing: bool = False) -> Call:
+        return Call(what, self._url, self._user, self._database, committing)
+
+
+@contextmanager
+def _answers_within(transaction: neo4j.Transaction, seconds: float) -> Iterator[None]:
+    """Bound the wait for the server's answers in this transaction.
+
+    The driver has no setting for it (it trusts a hint that only Neo4j sends), so its socket is told directly; a test
+    with a server that stops answering holds this to the driver's next version.
+    """
+    socket = transaction._connection.socket
+    socket.set_read_deadline(seconds)
+    try:
+        yield
+    finally:
+        socket.set_read_deadline(None)
+
+
+def _runs(query: str, parameters: Mapping[str, Any] | None = None) -> Work[None]:
+    def work(transaction: neo4j.Transaction) -> None:
+        transaction.run(query, dict(parameters or {})).consume()
+
+    return work
+
+
+def _parts(rows: Rows) -> Iterator[Rows]:
+    for start in range(0, len(rows), ROWS_PER_QUERY):
+        yield rows[start : start + ROWS_PER_QUERY]
+
+
+def _lock_documents(transaction: neo4j.Transaction, version: IndexVersion, rows: Rows) -> list[str]:
+    keys = sorted({row["key"] for row in rows})
+    transaction.run(cypher.LOCK_DOCUMENTS, keys=keys, version=version.version).consume()
+    return keys
+
+
+def _sweep(transaction: neo4j.Transaction, version: IndexVersion, rows: Rows) -> int:
+    """Lock, look, delete: in this order nothing that a concurrent batch counts on is taken away.
+
+    The documents' locks keep out batches that bring them back; what the generations touch is then fixed. The
+    entities' locks keep out batches that mention them; whether one is unused is asked after that.
+    """
+    number = version.version
+    documents = _lock_documents(transaction, version, rows)
+    touched: set[str] = set()
+    for query in (cypher.ENTITIES_OF_CHUNKS, cypher.ENTITIES_OF_DOCUMENTS, cypher.ENTITIES_OF_RELATIONS):
+        touched.update(transaction.run(query, rows=rows, version=number).value())
+    entities = sorted(touched)
+    transaction.run(cypher.LOCK_ENTITIES, keys=entities, version=number).consume()
+    record = transaction.run(cypher.DELETE_CHUNKS, rows=rows, version=number).single(strict=True)
+    transaction.run(cypher.DELETE_DOCUMENT_EDGES, rows=rows).consume()
+    transaction.run(cypher.DELETE_RELATIONS, rows=rows, version=number).consume()
+    transaction.run(cypher.DELETE_UNUSED_ENTITIES, keys=entities).consume()
+    transaction.run(cypher.DELETE_EMPTY_DOCUMENTS, keys=documents).consume()
+    return int(record["deleted"])
+
+
+def _stored(row: Sequence[Any]) -> StoredChunk:
+    chunk_id, document_id, generation, index, text_digest = row
+    return StoredChunk(UUID(chunk_id), UUID(document_id), generation, index, text_digest)
+
+
+def _rows(result: neo4j.Result) -> int:
+    return int(result.single(strict=True)["rows"])
+
+
+def _neighbourhoods(entities: list[Any], links: list[Any]) -> dict[UUID, Neighbourhood]:
+    mentioned: dict[str, list[tuple[int, EntityRow]]] = {}
+    for chunk_id, entity_key, tenant, kind, name, count in entities:
+        found = mentioned.setdefault(chunk_id, [])
+        if entity_key is not None:
+            found.append((count, EntityRow(entity_key, tenant, kind, name)))
+    linked: dict[str, list[UUID]] = {}
+    for chunk_id, target in links:
+        linked.setdefault(chunk_id, []).append(UUID(target))
+    return {
+        UUID(chunk_id): Neighbourhood(
+            entities=tuple(row for _, row in sorted(found, key=lambda each: (-each[0], each[1].entity_key))),
+            linked_documents=tuple(sorted(linked.get(chunk_id, ()))),
+        )
+        for chunk_id, found in mentioned.items()
+    }

@@ -1,0 +1,268 @@
+"""What the tests of the Bolt servers share: a raw reader, and the promises that only a server over the wire can break."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+import neo4j
+import pytest
+from pydantic import SecretStr
+
+from concordance import ids
+from concordance.errors import Misconfigured, Transient, Unavailable
+from concordance.model import IndexVersion
+from concordance.settings import Settings
+from concordance.stores import open_graph
+from contract.graph_contract import SECONDS, GraphContract, at_once, full, rows, settle, sweep, write
+from support.index_rows import Written, index_version
+
+# Fast failures: what is tested is the error, not the patience.
+IMPATIENT = {"retry_attempts": 2, "retry_wait_seconds": 0.01, "request_timeout_seconds": 5}
+
+
+class RawBoltGraph:
+    """Reads with a driver of its own, as any other application would."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._driver = neo4j.GraphDatabase.driver(
+            settings.effective_neo4j_url,
+            auth=(settings.effective_neo4j_user, settings.neo4j_password.get_secret_value()),
+        )
+        self._database = settings.effective_neo4j_database
+
+    def close(self) -> None:
+        self._driver.close()
+
+    def values(self, query: str, **parameters: Any) -> list[list[Any]]:
+        with self._driver.session(database=self._database) as session:
+            return session.run(query, parameters).values()
+
+    def anchor(self, version: IndexVersion, document_id: UUID) -> Mapping[str, Any] | None:
+        key = ids.node_key(version.version, document_id)
+        found = self.values("MATCH (d:Document {key: $key}) RETURN properties(d)", key=key)
+        assert len(found) <= 1
+        return found[0][0] if found else None
+
+    def live_chunks(self, version: IndexVersion) -> set[UUID]:
+        query = "MATCH (c:Chunk {index_version: $version}) WHERE c.live RETURN c.id"
+        return {UUID(row[0]) for row in self.values(query, version=version.version)}
+
+
+@contextlib.contextmanager
+def silent_after(upstream: tuple[str, int], *, answers: threading.Event) -> Iterator[int]:
+    """A port in front of a server that passes everything on until `answers` is cleared, then nothing more comes back.
+
+    Yields its port number.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    opened: list[socket.socket] = [listener]
+
+    def pump(source: socket.socket, target: socket.socket, *, may_stop: bool) -> None:
+        with contextlib.suppress(OSError):
+            while content := source.recv(65536):
+                if may_stop:
+                    answers.wait()
+                target.sendall(content)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(upstream)
+                opened.extend((client, server))
+                for arguments, may_stop in (((client, server), False), ((server, client), True)):
+                    threading.Thread(target=pump, args=arguments, kwargs={"may_stop": may_stop}, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        answers.set()
+        for each in opened:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+def at(settings: Settings, **changes: Any) -> Settings:
+    """The same server with some settings changed."""
+    kept = {"neo4j_url": settings.effective_neo4j_url, "neo4j_user": settings.effective_neo4j_user}
+    database = {"neo4j_database": settings.effective_neo4j_database or ""}
+    return settings.model_copy(update={**kept, **database, **IMPATIENT, **changes})
+
+
+class BoltGraphContract(GraphContract):
+    """The graph contract and what comes with a wire. Subclasses give the session fixture `settings`."""
+
+    @pytest.fixture
+    def graph(self, settings: Settings) -> Iterator[Any]:
+        store = open_graph(settings)
+        store.prepare()
+        yield store
+        store.close()
+
+    @pytest.fixture
+    def raw(self, settings: Settings) -> Iterator[RawBoltGraph]:
+        reader = RawBoltGraph(settings)
+        yield reader
+        reader.close()
+
+    def test_constraints_and_indexes_are_there_and_online(self, graph: Any, raw: RawBoltGraph) -> None:
+        constraints = {row[0] for row in raw.values("SHOW CONSTRAINTS YIELD name RETURN name")}
+        assert {f"concordance_{label}_key" for label in ("document", "chunk", "entity")} <= constraints
+        assert {row[0] for row in raw.values("SHOW INDEXES YIELD state RETURN state")} == {"ONLINE"}
+
+    def test_consecutive_chunks_of_one_generation_are_joined(
+        self, graph: Any, raw: RawBoltGraph, version: IndexVersion
+    ) -> None:
+        documents = [
+            Written("a", texts=("one", "two", "three")),
+            Written("b", generation=2, texts=("one",)),
+            Written("c", texts=("one", "two")),
+        ]
+        for _ in range(2):
+            write(graph, version, *documents)
+        found = raw.values(
+            "MATCH (c:Chunk {index_version: $version})-[:NEXT_CHUNK]->(n:Chunk) RETURN c.id, n.id",
+            version=version.version,
+        )
+        expected = [
+            [str(one), str(two)]
+            for document in documents
+            for one, two in zip(document.chunk_ids(version), document.chunk_ids(version)[1:], strict=False)
+        ]
+        assert sorted(found) == sorted(expected)
+
+    def test_nodes_and_edges_carry_what_the_model_names(
+        self, graph: Any, raw: RawBoltGraph, version: IndexVersion
+    ) -> None:
+        document = full("a", links=("a",))
+        write(graph, version, document)
+        settle(graph, version, document)
+        chunk_id = document.chunk_ids(version)[0]
+        key = ids.node_key(version.version, chunk_id)
+        ((chunk,),) = raw.values("MATCH (c:Chunk {key: $key}) RETURN properties(c)", key=key)
+        assert chunk == {
+            "key": key,
+            "id": str(chunk_id),
+            "document_id": str(document.document_id),
+            "index_version": version.version,
+            "tenant": "acme",
+            "generation": 1,
+            "index": 0,
+            "text": "first words",
+            "text_digest": ids.text_digest("first words"),
+            "heading_path": ["Guide", "Part 0"],
+            "live": True,
+        }
+        anchor = raw.anchor(version, document.document_id)
+        assert anchor is not None
+        assert set(anchor) == {
+            "key",
+            "document_id",
+            "index_version",
+            "tenant",
+            "source",
+            "uri",
+            "generation",
+            "title",
+            "fingerprint",
+            "access",
+        }
+        found = raw.values(
+            "MATCH (a {index_version: $version})-[r]->() RETURN DISTINCT type(r), keys(r)", version=version.version
+        )
+        assert {kind: set(names) for kind, names in found} == {
+            "FROM_DOCUMENT": set(),
+            "NEXT_CHUNK": set(),
+            "FROM_CHUNK": {"count"},
+            "HAS_ENTITY": {"role", "generation"},
+            "LINKS_TO": {"kind", "generation"},
+            "RELATED_TO": {"kind", "document_id", "generation"},
+        }
+
+    def test_chunks_whose_document_was_deleted_by_hand_are_counted_and_swept(
+        self, graph: Any, raw: RawBoltGraph, version: IndexVersion
+    ) -> None:
+        document = full("a", authors=())
+        write(graph, version, document)
+        raw.values("MATCH (d:Document {index_version: $version}) DETACH DELETE d", version=version.version)
+        assert graph.orphans(version)["chunks_without_document"] == 2
+        assert graph.read_back(version, [document.key]) == []
+        assert sweep(graph, version, document) == 2
+        assert set(rows(graph, version).values()) == {0}
+
+    def test_a_wrong_password_says_which_setting_to_check(self, settings: Settings) -> None:
+        store = open_graph(at(settings, neo4j_password=SecretStr("not the password")))
+        try:
+            with pytest.raises(Misconfigured, match="neo4j_password") as refused:
+                store.ping()
+            assert "not the password" not in str(refused.value)
+        finally:
+            store.close()
+
+    def test_a_database_that_is_not_there_says_which_setting_to_check(self, settings: Settings) -> None:
+        store = open_graph(at(settings, neo4j_database="nowhere"))
+        try:
+            with pytest.raises(Misconfigured, match="neo4j_database"):
+                store.ping()
+        finally:
+            store.close()
+
+    def test_a_server_that_is_not_there_is_unavailable(self, settings: Settings) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        store = open_graph(at(settings, neo4j_url=f"bolt://127.0.0.1:{port}"))
+        try:
+            with pytest.raises(Unavailable, match=str(port)):
+                store.ping()
+            with pytest.raises(Unavailable):
+                write(store, index_version(), Written("a"))
+        finally:
+            store.close()
+
+    def test_a_server_that_stops_answering_does_not_hold_a_call(
+        self, graph: Any, settings: Settings, version: IndexVersion
+    ) -> None:
+        host, _, port = settings.effective_neo4j_url.rpartition("/")[2].rpartition(":")
+        answers = threading.Event()
+        answers.set()
+        with silent_after((host, int(port)), answers=answers) as proxy:
+            store = open_graph(at(settings, neo4j_url=f"bolt://127.0.0.1:{proxy}", request_timeout_seconds=2))
+            try:
+                write(store, version, Written("before"))
+                answers.clear()
+                started = time.monotonic()
+                with pytest.raises(Transient):
+                    store.write(version, _one_document(version), timeout_seconds=2)
+                # A bound on what is promised to end, many times above the promise: not a measurement.
+                assert time.monotonic() - started < SECONDS
+            finally:
+                answers.set()
+                store.close()
+
+    def test_writers_in_a_crowd_all_get_through(self, graph: Any, version: IndexVersion) -> None:
+        shared = [f"shared {number}" for number in range(200)]
+
+        def batches(writer: int) -> None:
+            for number in range(5):
+                write(graph, version, Written(f"{writer}/{number}", mentions={0: dict.fromkeys(shared, 1)}))
+
+        at_once(*(lambda writer=writer: batches(writer) for writer in range(8)))
+        assert rows(graph, version)["entities"] == 200
+        assert rows(graph, version)["mentions"] == 8 * 5 * 200
+
+
+def _one_document(version: IndexVersion) -> Any:
+    from support.index_rows import graph_batch
+
+    return graph_batch(version, Written("after"))
