@@ -14,6 +14,9 @@ PYTHON := .venv/bin/python
 SET_UP := .venv/.set-up
 PYTEST_ARGS ?=
 
+# Airflow starts many short Python processes: without compiled files each would compile thousands of modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup lock demo up down status test lint format types contracts audit bench faults simulate clean
 
 help: ## this list

@@ -50,12 +50,9 @@ def plan(*, run_id: Any = None, params: Any = None, dag_run: Any = None, ti: Any
     from concordance.pipeline.plan import make_plan
     from concordance.pipeline.references import RunRequest
 
-    conf = glue.run_conf(dag_run.conf, params)
-    request = RunRequest(run_id=run_id, **conf.model_dump())
-    with glue.adapters_of("plan", source=conf.source) as (adapters, settings):
-        made = make_plan(request, adapters=adapters, settings=settings)
-    for change, number in made.counts.items():
-        glue.count(f"documents.{change}", number, source=conf.source)
+    request = RunRequest(run_id=run_id, **glue.run_conf(dag_run.conf, params).model_dump())
+    with glue.planning(request) as run:
+        made = make_plan(request, adapters=run.adapters, settings=run.settings)
     ti.xcom_push(key="plan", value=made.as_json())
     # Tasks are mapped over what this returns: without shards all are skipped up to the report. A plan that only deletes
     # is a run of one empty shard.
@@ -78,11 +75,9 @@ def extract(plan: Wire, shard: Wire) -> dict[str, Any]:
 @task(doc_md="The first gate: documents that fail an expectation go to quarantine; too many of them stop the run.")
 def check_documents(plan: Wire, shards: Wire) -> dict[str, Any]:
     from concordance.pipeline.check import check_documents
-    from concordance.pipeline.references import ShardReference
 
     with glue.stage("check_documents", plan) as run:
-        extracted = [ShardReference.from_json(shard) for shard in shards]
-        return check_documents(run.plan, extracted, adapters=run.adapters, settings=run.settings).as_json()
+        return check_documents(run.plan, glue.shards(shards), adapters=run.adapters, settings=run.settings).as_json()
 
 
 @task(
@@ -90,26 +85,21 @@ def check_documents(plan: Wire, shards: Wire) -> dict[str, Any]:
     map_index_template=BY_LABEL,
     doc_md="Chunks to vectors. Texts that the live index knows reuse the vector that it holds.",
 )
-def embed(plan: Wire, shard: Wire, verdict: Wire) -> dict[str, Any]:
+def embed(plan: Wire, shard: Wire) -> dict[str, Any]:
     from concordance.pipeline.embed import embed
-    from concordance.pipeline.references import ShardReference, Verdict
 
     with glue.stage("embed", plan) as run:
-        reference = ShardReference.from_json(shard)
+        (reference,) = glue.shards([shard])
         glue.label(f"shard {reference.shard + 1} of {run.plan.shards}")
-        passed = Verdict.from_json(verdict)
-        return embed(run.plan, reference, passed, adapters=run.adapters, settings=run.settings).as_json()
+        return embed(run.plan, reference, adapters=run.adapters, settings=run.settings).as_json()
 
 
 @task(doc_md="The second gate: chunks and vectors, over the whole run.")
-def check_chunks(plan: Wire, shards: Wire, verdict: Wire) -> dict[str, Any]:
+def check_chunks(plan: Wire, shards: Wire) -> dict[str, Any]:
     from concordance.pipeline.check import check_chunks
-    from concordance.pipeline.references import ShardReference, Verdict
 
     with glue.stage("check_chunks", plan) as run:
-        embedded = [ShardReference.from_json(shard) for shard in shards]
-        passed = Verdict.from_json(verdict)
-        return check_chunks(run.plan, embedded, passed, adapters=run.adapters, settings=run.settings).as_json()
+        return check_chunks(run.plan, glue.shards(shards), adapters=run.adapters, settings=run.settings).as_json()
 
 
 @task(
@@ -117,49 +107,49 @@ def check_chunks(plan: Wire, shards: Wire, verdict: Wire) -> dict[str, Any]:
     map_index_template=BY_LABEL,
     doc_md="Writes graph and vectors batch by batch and reads both back. Nothing of it is visible yet.",
 )
-def load(plan: Wire, shard: Wire, verdict: Wire) -> dict[str, Any]:
+def load(plan: Wire, shard: Wire) -> dict[str, Any]:
     from concordance.pipeline.load import load
-    from concordance.pipeline.references import ShardReference, Verdict
 
     with glue.stage("load", plan) as run:
-        reference = ShardReference.from_json(shard)
+        (reference,) = glue.shards([shard])
         glue.label(f"shard {reference.shard + 1} of {run.plan.shards}")
-        passed = Verdict.from_json(verdict)
-        return load(run.plan, reference, passed, adapters=run.adapters, settings=run.settings).as_json()
+        return load(run.plan, reference, adapters=run.adapters, settings=run.settings).as_json()
 
 
 @task(doc_md="The third gate: both stores hold exactly what the run loaded.")
-def check_stores(plan: Wire, loads: Wire) -> dict[str, Any]:
+def check_stores(plan: Wire, shards: Wire) -> dict[str, Any]:
     from concordance.pipeline.check import check_stores
-    from concordance.pipeline.references import LoadReport
 
     with glue.stage("check_stores", plan) as run:
-        loaded = [LoadReport.from_json(report) for report in loads]
-        return check_stores(run.plan, loaded, adapters=run.adapters, settings=run.settings).as_json()
+        return check_stores(run.plan, glue.shards(shards), adapters=run.adapters, settings=run.settings).as_json()
 
 
 @task(
     outlets=[INDEX],
     doc_md="Makes the run visible in one transaction of the ledger, then tidies up behind it in both stores.",
 )
-def publish(plan: Wire, *, outlet_events: Any = None) -> dict[str, Any]:
+def publish(plan: Wire, *, outlet_events: Any = None) -> dict[str, int]:
     from concordance.pipeline.publish import publish
 
     with glue.stage("publish", plan) as run:
-        published = publish(run.plan, adapters=run.adapters, settings=run.settings).as_json()
-    outlet_events[INDEX].extra = {"source": run.plan.source, "index_version": run.plan.index_version}
-    return published
+        outcomes = publish(run.plan, adapters=run.adapters, settings=run.settings)
+    outlet_events[INDEX].extra = {"source": run.plan.source, "index_version": run.plan.index_version, **outcomes}
+    return outcomes
 
 
 @task(
     trigger_rule=TriggerRule.NONE_FAILED,
-    doc_md="What the run did, in numbers; for a dry run, what it would have done.",
+    doc_md="What the run did, in numbers; for a dry run, what it would have done. A run without changes tidies up here "
+    "what an earlier one left to do.",
 )
 def report(plan: Wire) -> dict[str, Any]:
     from concordance.pipeline.report import report
+    from concordance.pipeline.run import tidy
 
     with glue.stage("report", plan) as run:
-        return report(run.plan, adapters=run.adapters, settings=run.settings)
+        if run.plan.is_noop and not run.plan.is_dry and not run.plan.refused:
+            tidy(run.plan, adapters=run.adapters, settings=run.settings)
+        return report(run.plan, adapters=run.adapters).as_json()
 
 
 @dag(
@@ -185,12 +175,11 @@ def concordance_ingest() -> None:
     shards: Any = plan()
     made = shards["plan"]
     extracted = extract.partial(plan=made).expand(shard=shards)
-    documents = check_documents(made, extracted)
-    embedded = embed.partial(plan=made, verdict=documents).expand(shard=extracted)
-    chunks = check_chunks(made, embedded, documents)
-    loaded = load.partial(plan=made, verdict=chunks).expand(shard=embedded)
-    published = publish(made)
-    reported = report(made)
+    embedded = embed.partial(plan=made).expand(shard=extracted)
+    loaded = load.partial(plan=made).expand(shard=embedded)
+    published, reported = publish(made), report(made)
+    check_documents(made, extracted) >> embedded
+    check_chunks(made, embedded) >> loaded
     check_stores(made, loaded) >> published >> reported
 
 

@@ -8,6 +8,7 @@ sources go side by side; this one waits for all of them, and fails if one of the
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import CronTriggerTimetable, dag, task
@@ -16,12 +17,16 @@ import concordance_airflow as glue
 from concordance.settings import load_settings
 
 
-@task(doc_md="The sources that are declared with `schedule = true`.")
-def scheduled_sources() -> list[dict[str, str]]:
+@task(doc_md="The sources that are declared with `schedule = true`, each with the name of its run.")
+def scheduled_sources(*, run_id: Any = None) -> list[dict[str, Any]]:
     from concordance.sources.declaration import load_declarations
 
     declarations = load_declarations(load_settings())
-    return [{"source": name} for name, declaration in sorted(declarations.items()) if declaration.schedule]
+    return [
+        {"trigger_run_id": f"{run_id}__{name}", "conf": {"source": name}}
+        for name, declaration in sorted(declarations.items())
+        if declaration.schedule
+    ]
 
 
 @dag(
@@ -41,14 +46,18 @@ def concordance_nightly() -> None:
     TriggerDagRunOperator.partial(
         task_id="ingest",
         trigger_dag_id="concordance_ingest",
+        # The runs of one night are told apart by their run ids: two runs of one DAG cannot share a logical date.
+        logical_date=None,
         wait_for_completion=True,
         deferrable=True,
         poke_interval=30,
-        reset_dag_run=False,
+        # A second attempt goes on with the run of the first: what was finished is found.
+        reset_dag_run=True,
+        retries=1,
         execution_timeout=timedelta(hours=38),
         map_index_template="{{ task.conf['source'] }}",
         doc_md="One run of `concordance_ingest` for each scheduled source; waits for it without holding a slot.",
-    ).expand(conf=scheduled_sources())
+    ).expand_kwargs(scheduled_sources())
 
 
 concordance_nightly()

@@ -7,25 +7,26 @@ its timer and counters. It is imported at DAG parse: nothing heavy is imported h
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from airflow.sdk import Connection, ExceptionRetryPolicy, Param, RetryAction, RetryRule
+from airflow.sdk import Connection, ExceptionRetryPolicy, Param, RetryAction, RetryDecision, RetryRule
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 from airflow.sdk.observability import stats
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from concordance.errors import Misconfigured, Unavailable
+from concordance.errors import Leased, Misconfigured, Terminal, Unavailable
 from concordance.settings import Settings, load_settings
 from concordance.sources.subpath import normalise_subpath
 
 if TYPE_CHECKING:
+    from airflow.sdk import Context
+
     from concordance.pipeline.adapters import Adapters
-    from concordance.pipeline.references import PlanReference
+    from concordance.pipeline.references import PlanReference, RunRequest, ShardReference
 
 log = logging.getLogger(__name__)
 
@@ -49,23 +50,44 @@ EMBED_POOL = PoolSize("concordance_embed", 1, "encoding uses all cores of a work
 LOAD_POOL = PoolSize("concordance_load", 2, "writers of the stores: concurrent ones wait for each other's locks")
 POOLS = (EXTRACT_POOL, EMBED_POOL, LOAD_POOL)
 
-# Transient errors were already retried inside the call; this is the slower, outer retry. What will fail again is not
-# tried again. Dotted names: the policy is evaluated in the worker, and parsing a DAG imports nothing for it.
-RETRY_POLICY = ExceptionRetryPolicy(
-    [
-        RetryRule(exception="concordance.errors.Terminal", action=RetryAction.FAIL, reason="it would fail again"),
-        RetryRule(exception="concordance.errors.Leased", action=RetryAction.RETRY, reason="another worker holds it"),
-        RetryRule(exception="concordance.errors.Transient", action=RetryAction.RETRY, reason="it may pass later"),
-    ],
-    default=RetryAction.DEFAULT,
-)
+
+class RetryByError(ExceptionRetryPolicy):
+    """What will fail again is not tried again; what is taken by another run is tried when its lease has ended.
+
+    Transient errors were already retried inside the call: this is the slower, outer retry. Evaluated where the task
+    ran; the names are dotted, so that parsing a DAG imports nothing for them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            [
+                RetryRule(
+                    exception="concordance.errors.Terminal", action=RetryAction.FAIL, reason="it would fail again"
+                ),
+                RetryRule(
+                    exception="concordance.errors.Transient", action=RetryAction.RETRY, reason="it may pass later"
+                ),
+            ],
+            default=RetryAction.DEFAULT,
+        )
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        """Airflow's own rules, but for a lease: its end is known."""
+        if isinstance(exception, Leased):
+            delay = timedelta(seconds=exception.retry_after_seconds + 1)
+            return RetryDecision.retry(delay=delay, reason="another run or attempt holds the lease")
+        return super().evaluate(exception, try_number, max_tries, context)
+
+
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": OWNER,
     "retries": 3,
     "retry_delay": timedelta(seconds=20),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(minutes=5),
-    "retry_policy": RETRY_POLICY,
+    "retry_policy": RetryByError(),
     "execution_timeout": timedelta(minutes=30),
 }
 
@@ -199,8 +221,16 @@ def _bolt_url(connection: Connection) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Planning:
+    """What the first task works with."""
+
+    adapters: Adapters
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
 class StageRun:
-    """What a stage's task works with."""
+    """What a later task works with."""
 
     plan: PlanReference
     adapters: Adapters
@@ -208,41 +238,56 @@ class StageRun:
 
 
 @contextmanager
-def adapters_of(stage: str, *, source: str) -> Iterator[tuple[Adapters, Settings]]:
-    """Adapters on the connected stores, with a timer and a counter by outcome.
-
-    Metrics: `concordance.stage.duration` (timing) and `concordance.stage.<finished|failed>` (counter), both tagged with
-    the stage and the source, whose names are declared and so of bounded number.
-    """
-    from concordance.pipeline.adapters import open_adapters
-
-    tags = {"stage": stage, "source": source}
-    settings = connected_settings()
-    started = time.monotonic()
-    outcome = "failed"
-    try:
-        with open_adapters(settings) as adapters:
-            yield adapters, settings
-        outcome = "finished"
-    finally:
-        stats.timing("concordance.stage.duration", timedelta(seconds=time.monotonic() - started), tags=tags)
-        stats.incr(f"concordance.stage.{outcome}", tags=tags)
+def planning(request: RunRequest) -> Iterator[Planning]:
+    """The body of the plan task: adapters on the connected stores, and the run ended in the ledger if it cannot be."""
+    with _adapters("plan", None, run_id=request.run_id, source=request.source) as (adapters, settings):
+        yield Planning(adapters, settings)
 
 
 @contextmanager
 def stage(name: str, plan: dict[str, Any]) -> Iterator[StageRun]:
-    """The body of a stage's task after the plan, from the plan's reference as it came by XCom."""
+    """The body of a later stage's task, from the plan's reference as it came by XCom."""
     from concordance.pipeline.references import PlanReference
 
-    reference = PlanReference.from_json(plan)
-    with adapters_of(name, source=reference.source) as (adapters, settings):
-        yield StageRun(reference, adapters, settings)
+    made = PlanReference.from_json(plan)
+    with _adapters(name, made, run_id=made.run_id, source=made.source) as (adapters, settings):
+        yield StageRun(made, adapters, settings)
 
 
-def count(name: str, number: int, *, source: str) -> None:
-    """A counter of the run, `concordance.<name>`, tagged with the source."""
-    if number:
-        stats.incr(f"concordance.{name}", count=number, tags={"source": source})
+@contextmanager
+def _adapters(
+    name: str, plan: PlanReference | None, *, run_id: str, source: str
+) -> Iterator[tuple[Adapters, Settings]]:
+    """Adapters, with the stage's timer and counters. An error that another attempt cannot mend closes the run."""
+    from concordance.operations import telemetry
+    from concordance.pipeline.adapters import open_adapters
+    from concordance.pipeline.report import fail
+
+    telemetry.use(AirflowStats())
+    settings = connected_settings()
+    with open_adapters(settings) as adapters, telemetry.stage(name, source=source):
+        try:
+            yield adapters, settings
+        except Terminal as error:
+            fail(plan, run_id=run_id, source=source, why=type(error).__name__, adapters=adapters)
+            raise
+
+
+class AirflowStats:
+    """The product's metrics, carried by Airflow's own client to wherever the deployment sends its metrics."""
+
+    def increment(self, name: str, n: int, tags: Mapping[str, str]) -> None:
+        stats.incr(f"concordance.{name}", count=n, tags=dict(tags))
+
+    def timing(self, name: str, milliseconds: float, tags: Mapping[str, str]) -> None:
+        stats.timing(f"concordance.{name}", timedelta(milliseconds=milliseconds), tags=dict(tags))
+
+
+def shards(stored: Iterable[dict[str, Any]]) -> list[ShardReference]:
+    """The shards' references as they came by XCom."""
+    from concordance.pipeline.references import ShardReference
+
+    return [ShardReference.from_json(one) for one in stored]
 
 
 def label(text: str) -> None:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 import http.client
-import importlib.util
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Literal
 
 from concordance.errors import Unavailable
-from concordance.local import graph, postgres
+from concordance.local import airflow, graph, postgres
 from concordance.local.account import Account
 from concordance.local.program import Program
 from concordance.local.state import State
@@ -35,11 +34,7 @@ def stores(
     return (
         postgres.program(settings, state, secrets=secrets, run_as=database_account),
         graph.program(settings, state, secrets),
-        *(
-            [vectors(settings, state, secrets)]
-            if importlib.util.find_spec("concordance.local.gateway.__main__")
-            else []
-        ),
+        vectors(settings, state, secrets),
     )
 
 
@@ -47,7 +42,10 @@ def everything(
     settings: Settings, state: State, *, secrets: Mapping[str, str], database_account: Account | None
 ) -> tuple[Program, ...]:
     """Every program of the stack, the stores first; the arguments are those of `stores`."""
-    return stores(settings, state, secrets=secrets, database_account=database_account)
+    return (
+        *stores(settings, state, secrets=secrets, database_account=database_account),
+        *airflow.programs(settings, state, secrets),
+    )
 
 
 def vectors(settings: Settings, state: State, secrets: Mapping[str, str]) -> Program:

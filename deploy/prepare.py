@@ -1,4 +1,4 @@
-"""Bring Airflow's metadata database to what the product needs: schema, pools, connections.
+"""Bring both databases to what the product needs: the ledger's schema; Airflow's schema, pools and connections.
 
 Run once before Airflow's processes start, by the local stack and by docker-compose.yml's init service alike. Running it
 again changes nothing. The connections follow the settings (environment, airflow.cfg, the local stack's secrets): they
@@ -17,15 +17,18 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 import concordance_airflow as glue
-from concordance.errors import Misconfigured
+from concordance.errors import ConcordanceError
+from concordance.ledger.migrate import migrate
 from concordance.settings import Settings, load_settings
 
 
 def main() -> int:
-    """Exit code 0 when everything is in place, 2 with one sentence when a setting is wrong."""
+    """Exit code 0 when everything is in place, 2 with one sentence when it cannot be."""
     try:
-        connections = connections_of(load_settings())
-    except Misconfigured as error:
+        settings = load_settings()
+        connections = connections_of(settings)
+        migrate(settings.effective_ledger_url, settings.ledger_password.get_secret_value())
+    except ConcordanceError as error:
         print(error, file=sys.stderr)
         return 2
     initdb()
@@ -38,7 +41,7 @@ def main() -> int:
                 session.delete(stored)
                 session.flush()
             session.add(wanted)
-    print(f"Airflow is prepared: schema, {len(glue.POOLS)} pools, {len(connections)} connections")
+    print(f"Prepared: the ledger, and Airflow with {len(glue.POOLS)} pools and {len(connections)} connections")
     return 0
 
 
