@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -184,8 +185,9 @@ def test_a_raising_check_of_vectors_has_failed_and_tells_no_value() -> None:
 
 def test_a_run_without_documents_has_nothing_to_check() -> None:
     assert check_documents(documents(0), settings=SETTINGS).passed
+    assert check_documents(pd.DataFrame({"document_id": []}), settings=SETTINGS).passed
     assert check(chunks(0), vectors(chunks(0))).passed
-    assert check_stores(stores(0)).evaluated == 0
+    assert check_stores(stores(0), settings=SETTINGS).evaluated == 0
 
 
 def test_sound_chunks_pass() -> None:
@@ -299,7 +301,7 @@ def test_two_spellings_that_a_model_does_not_tell_apart_are_no_collapse() -> Non
 
 
 def test_sound_stores_pass() -> None:
-    assert check_stores(stores(20)).passed
+    assert check_stores(stores(20), settings=SETTINGS).passed
 
 
 @pytest.mark.parametrize(
@@ -315,9 +317,20 @@ def test_sound_stores_pass() -> None:
     ],
 )
 def test_one_difference_read_back_from_a_store_fails_the_gate(column: str, value: Any) -> None:
-    result = check_stores(with_cell(stores(20), 3, column, value))
+    result = check_stores(with_cell(stores(20), 3, column, value), settings=SETTINGS)
     assert not result.passed
     assert list(result.rejected) == [document(3)]
+
+
+def test_frames_read_from_parquet_with_more_columns_are_checked_as_they_are(tmp_path: Path) -> None:
+    frame = chunks(40).assign(document_id=lambda frame: frame["document_id"].map(str), mentions="[]")
+    given = vectors(frame)
+    frame.to_parquet(tmp_path / "chunks.parquet")
+    given.to_parquet(tmp_path / "vectors.parquet")
+    assert check(pd.read_parquet(tmp_path / "chunks.parquet"), pd.read_parquet(tmp_path / "vectors.parquet")).passed
+    notes = documents(20).assign(document_id=lambda frame: frame["document_id"].map(str), access=[["public"]] * 20)
+    notes.to_parquet(tmp_path / "documents.parquet")
+    assert check_documents(pd.read_parquet(tmp_path / "documents.parquet"), settings=SETTINGS).passed
 
 
 def test_a_verdict_is_json_of_counts_and_ids_and_holds_no_text() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import logging
 import socket
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
 from concordance.operations import telemetry
-from concordance.settings import Settings
+from concordance.settings import ROOT, Settings
 
 
 class Kept:
@@ -119,3 +121,25 @@ def test_an_unknown_metric_tag_or_kind_is_a_defect() -> None:
 
 def test_every_metric_says_what_it_means() -> None:
     assert all(metric.help and metric.name == name for name, metric in telemetry.METRICS.items())
+
+
+def _calls() -> Iterator[tuple[Path, str, set[str]]]:
+    """Every call of `telemetry.count`, `timing` and `timer` with a literal name: file, name, tags."""
+    for path in sorted((ROOT / "include").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+                continue
+            is_ours = isinstance(node.func.value, ast.Name) and node.func.value.id == "telemetry"
+            if is_ours and node.func.attr in ("count", "timing", "timer") and isinstance(node.args[0], ast.Constant):
+                yield path, str(node.args[0].value), {str(keyword.arg) for keyword in node.keywords} - {"n"}
+
+
+def test_every_metric_that_the_product_emits_is_entered_with_its_tags() -> None:
+    calls = list(_calls())
+    assert calls
+    wrong = [
+        (str(path.relative_to(ROOT)), name, tags)
+        for path, name, tags in calls
+        if name not in telemetry.METRICS or tags != set(telemetry.METRICS[name].tags)
+    ]
+    assert wrong == []

@@ -101,10 +101,11 @@ def check_documents(frame: pd.DataFrame, *, settings: Settings) -> GateResult:
 
     `frame` has `DOCUMENT_COLUMNS`, one row a document. Raises `GateFailed` when it cannot be evaluated.
     """
-    _require_columns("documents", frame, DOCUMENT_COLUMNS)
     if frame.empty:
         return _nothing("documents")
-    failures = suites.run_suite("documents", suites.documents_suite(settings), frame)
+    _require_columns("documents", frame, DOCUMENT_COLUMNS)
+    checked = frame[[column for column in DOCUMENT_COLUMNS if column != "title"]]
+    failures = suites.run_suite("documents", suites.documents_suite(settings), checked)
     return _verdict(
         "documents",
         frame,
@@ -124,10 +125,10 @@ def check_chunks(
     `chunks_frame` has `CHUNK_COLUMNS`, one row a chunk; `vectors_frame` has `VECTOR_COLUMNS`, at least one row for each
     text digest, vectors of `version_settings.model.dimension` values. Raises `GateFailed` when it cannot evaluate them.
     """
-    _require_columns("chunks", chunks_frame, CHUNK_COLUMNS)
-    _require_columns("vectors", vectors_frame, VECTOR_COLUMNS)
     if chunks_frame.empty:
         return _nothing("chunks")
+    _require_columns("chunks", chunks_frame, CHUNK_COLUMNS)
+    _require_columns("vectors", vectors_frame, VECTOR_COLUMNS)
     dimension = version_settings.model.dimension
     frame = truths.with_chunk_truths(chunks_frame, vectors_frame, dimension=dimension)
     failures = suites.run_suite("chunks", suites.chunks_suite(version_settings), frame)
@@ -144,16 +145,17 @@ def check_chunks(
 
 
 @_gate("stores")
-def check_stores(frame: pd.DataFrame) -> GateResult:
-    """After load: both stores gave back what each generation was to write. One difference fails the gate, because what
-    is missing now was acknowledged before.
+def check_stores(frame: pd.DataFrame, *, settings: Settings) -> GateResult:
+    """After load: both stores gave back what each generation was to write. One difference fails the gate, whatever
+    fraction may be quarantined, because what is missing now was acknowledged before.
 
     `frame` has `STORE_COLUMNS`, one row a generation. Raises `GateFailed` when it cannot be evaluated.
     """
-    _require_columns("stores", frame, STORE_COLUMNS)
     if frame.empty:
         return _nothing("stores")
-    failures = suites.run_suite("stores", suites.stores_suite(), frame)
+    _require_columns("stores", frame, STORE_COLUMNS)
+    most = settings.max_chunks_per_document
+    failures = suites.run_suite("stores", suites.stores_suite(most), frame[list(STORE_COLUMNS)])
     return _verdict("stores", frame, failures, reason_of=lambda _: Reason.STORE_REFUSED, max_fraction=0.0)
 
 

@@ -88,14 +88,14 @@ def collapse_suite() -> Suite:
     return expectations
 
 
-def stores_suite() -> Suite:
+def stores_suite(max_chunks: int) -> Suite:
     """One row a generation that was loaded: what was to be written, and what was read back."""
 
     def expectations(gxe: Any) -> Sequence[Any]:
         return (
             *_not_null(gxe, "document_id", "generation"),
             gxe.ExpectColumnValuesToBeUnique(column="document_id"),
-            *_between(gxe, "chunks_expected", 1, None),
+            *_between(gxe, "chunks_expected", 1, max_chunks),
             *_not_null(gxe, "chunks_in_graph", "points_in_vectors"),
             gxe.ExpectColumnPairValuesToBeEqual(column_A="chunks_expected", column_B="chunks_in_graph"),
             gxe.ExpectColumnPairValuesToBeEqual(column_A="chunks_expected", column_B="points_in_vectors"),
@@ -160,7 +160,7 @@ def _not_null(gxe: Any, *columns: str) -> list[Any]:
     return [gxe.ExpectColumnValuesToNotBeNull(column=column) for column in columns]
 
 
-def _between(gxe: Any, column: str, low: int, high: int | None) -> list[Any]:
+def _between(gxe: Any, column: str, low: int, high: int) -> list[Any]:
     # A missing value is between everything for Great Expectations, so it is asked for apart.
     return [
         gxe.ExpectColumnValuesToNotBeNull(column=column),

@@ -32,7 +32,7 @@ def with_chunk_truths(chunks: pd.DataFrame, vectors: pd.DataFrame, *, dimension:
     # Lists, not columns: a column of strings refuses a lone surrogate with an exception, a truth is wanted instead.
     texts = [text if isinstance(text, str) else "" for text in chunks["text"].tolist()]
     digests = chunks["text_digest"].tolist()
-    return chunks.drop(columns=["text", "heading_path"]).assign(
+    return chunks[["document_id", "ordinal", "text_digest", "token_count"]].assign(
         body_is_present=[bool(text.partition("\n\n")[2].strip()) for text in texts],
         text_digest_is_of_text=[_digest(text) == digest for text, digest in zip(texts, digests, strict=True)],
         ordinals_are_complete=_ordinals_are_complete(chunks),
