@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("contract.graph_contract", "contract.vector_contract")
+pytest.register_assert_rewrite("contract.graph_contract", "contract.source_contract", "contract.vector_contract")

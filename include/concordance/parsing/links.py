@@ -17,7 +17,7 @@ _MAX_URI_CHARACTERS = 4_096
 
 
 def resolve_links(targets: Iterable[str], *, uri: str) -> tuple[Link, ...]:
-    """The documents that `targets` name, sorted, each once, without `uri` itself; at most `MAX_LINKS`, the first ones."""
+    """The documents that `targets` name, sorted, each once, without `uri` itself; the first `MAX_LINKS`."""
     found: dict[str, Link] = {}
     for target in targets:
         resolved = resolve(target, uri=uri)

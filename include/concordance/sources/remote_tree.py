@@ -92,10 +92,8 @@ class RemoteTree:
         start = self._start(subpath)
         if start is None:
             return
-        info = self._fs.info(start)
-        if info["type"] != "directory":
-            if self._wanted(subpath):
-                yield self._listed(subpath, start, info)
+        if not self._fs.isdir(start):
+            yield from self._single(subpath, start)
             return
         for folder, folders, files in self._fs.walk(start, detail=True, on_error="raise"):
             below = self._below(start, str(folder), subpath)
@@ -105,6 +103,12 @@ class RemoteTree:
                 uri = f"{below}/{uri_part}" if below else uri_part
                 if files[name].get("type") == "file" and not self._skips(uri_part) and self._wanted(uri):
                     yield self._listed(uri, files[name]["name"], files[name])
+
+    def _single(self, uri: str, path: str) -> Iterator[Listed]:
+        """One document, from its folder's listing: what `info` gives may differ from it, and so would the stamp."""
+        for info in self._fs.ls(path.rpartition("/")[0], detail=True):
+            if str(info["name"]).strip("/") == path.strip("/") and info["type"] == "file" and self._wanted(uri):
+                yield self._listed(uri, path, info)
 
     def _below(self, start: str, folder: str, subpath: str) -> str:
         inner = folder.rstrip("/")[len(start.rstrip("/")) :].strip("/")
@@ -144,7 +148,9 @@ class RemoteTree:
                     f"source {self._source}: its file system gives neither an etag nor a time of change, so that "
                     "changes could not be seen: use another protocol"
                 ) from None
-        spelled = when.isoformat() if isinstance(when, datetime) else str(when)
+        # One moment comes as a number, a date or a text, by the call that gave it.
+        moment = when.timestamp() if isinstance(when, datetime) else when
+        spelled = f"{round(moment * 1_000_000):x}" if isinstance(moment, int | float) else str(moment)
         return f"{int(info.get('size') or 0):x}-{spelled}"
 
     def _located(self, uri: str) -> str:
