@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from qdrant_edge import (
     FieldCondition,
     Filter,
@@ -112,7 +113,8 @@ def _field(value: Body) -> FieldCondition:
 def _value(value: Json) -> Any:
     if not isinstance(value, (str, int)):
         raise malformed("match.value must be a string, an integer or a boolean")
-    return value
+    # The engine takes Python's booleans for the integers 0 and 1 here, which match no boolean; it takes numpy's right.
+    return np.bool_(value) if isinstance(value, bool) else value
 
 
 def _any(value: Json) -> list[Any]:
