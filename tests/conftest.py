@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from concordance.ledger import Ledger
 from concordance.settings import Settings
+from support.ledgers import empty_ledger
 from support.stacks import running, stack_settings
 
 
@@ -15,3 +17,11 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The three stores, running for the whole session; the settings that lead to them, with short leases."""
     with running(stack_settings(tmp_path_factory.mktemp("stack"))) as settings:
         yield settings
+
+
+@pytest.fixture
+def ledger(stack: Settings) -> Iterator[Ledger]:
+    """An empty ledger on the session's PostgreSQL."""
+    opened = empty_ledger(stack)
+    yield opened
+    opened.close()

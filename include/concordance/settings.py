@@ -60,7 +60,9 @@ class Settings(BaseModel):
     graph_heap_bytes: int = Field(1024 * 1024 * 1024, ge=256 * 1024 * 1024, le=256 * 1024 * 1024 * 1024)
     stack_min_free_bytes: int = Field(500_000_000, ge=0, le=1_000_000_000_000, description="`up` refuses a fuller disk")
     stack_start_seconds: float = Field(120, ge=1, le=3600, description="for one program to answer, and for the lock")
-    stack_log_bytes: int = Field(10_000_000, ge=100_000, le=1_000_000_000, description="of one program; 3 older ones stay")
+    stack_log_bytes: int = Field(
+        10_000_000, ge=100_000, le=1_000_000_000, description="of one program; 3 older ones stay"
+    )
 
     # the stores; empty addresses mean the local stack's
     ledger_url: Url = Field("", description="postgresql://user@host:port/database")
@@ -85,6 +87,7 @@ class Settings(BaseModel):
     header_max_tokens: int = Field(48, ge=0, le=256)
     max_chunks_per_document: int = Field(20_000, ge=1, le=1_000_000)
     max_gazetteer_names: int = Field(100_000, ge=0, le=1_000_000)
+    boilerplate_sample_documents: int = Field(400, ge=0, le=100_000, description="read per source for a new version")
     max_name_characters: int = Field(512, ge=16, le=8192)
     bm25_k1: float = Field(1.2, ge=0, le=10)
     bm25_b: float = Field(0.75, ge=0, le=1)
@@ -142,7 +145,10 @@ class Settings(BaseModel):
     def _bounds_agree(self) -> Self:
         pairs = (
             (self.chunk_min_tokens < self.chunk_max_tokens, "chunk_min_tokens must be below chunk_max_tokens"),
-            (self.request_timeout_seconds <= self.lease_seconds, "request_timeout_seconds must not exceed lease_seconds"),
+            (
+                self.request_timeout_seconds <= self.lease_seconds,
+                "request_timeout_seconds must not exceed lease_seconds",
+            ),
             (
                 self.sweep_grace_seconds > max(self.lease_seconds, self.reader_timeout_seconds),
                 "sweep_grace_seconds must exceed lease_seconds and reader_timeout_seconds: "
@@ -217,9 +223,7 @@ def load_settings(
     return _load(overrides or {}, environment, cfg_file)[0]
 
 
-def explain_settings(
-    *, environment: Mapping[str, str] = os.environ, cfg_file: Path | None = None
-) -> list[Origin]:
+def explain_settings(*, environment: Mapping[str, str] = os.environ, cfg_file: Path | None = None) -> list[Origin]:
     """Every effective value with its origin, secrets masked."""
     settings, origins = _load({}, environment, cfg_file)
     return [
@@ -237,7 +241,9 @@ def _load(
     def take(found: Mapping[str, Any], origin: str) -> None:
         for name, value in found.items():
             if name not in Settings.model_fields:
-                raise Misconfigured(f"{origin}: there is no setting {name!r}. `python -m concordance settings` lists them")
+                raise Misconfigured(
+                    f"{origin}: there is no setting {name!r}. `python -m concordance settings` lists them"
+                )
             values[name], origins[name] = value, origin
 
     from_cfg, from_environment = _cfg(environment, cfg_file), _environment(environment)
@@ -278,8 +284,10 @@ def _secrets(state_dir: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise Misconfigured(f"{path} cannot be read ({type(error).__name__}): make it readable, or delete it and run "
-                            "`python -m concordance up` again") from None
+        raise Misconfigured(
+            f"{path} cannot be read ({type(error).__name__}): make it readable, or delete it and run "
+            "`python -m concordance up` again"
+        ) from None
     return {name: value for name, value in stored.items() if name in _SECRETS}
 
 

@@ -49,7 +49,7 @@ class Staging:
         self._is_local = "file" in protocols
 
     def find(self, kind: str, inputs: Any) -> Artefact | None:
-        """The artefact that was made of these inputs, if it is there. Raises `Corrupt` when its reference is damaged."""
+        """The artefact that was made of these inputs, if there is one. Raises `Corrupt` for a damaged reference."""
         name = f"{kind}/{ids.digest(inputs)}.json"
         stored = self._read(name)
         if stored is None:
@@ -60,14 +60,16 @@ class Staging:
             if ids.digest(artefact.as_json()) != reference["digest"]:
                 raise ValueError
         except (ValueError, KeyError, TypeError):
-            raise Corrupt(f"The reference {name} in the staging area is damaged: delete it and run the task again") from None
+            raise Corrupt(f"The reference {name} in the staging area is damaged: delete it and try again") from None
         return artefact
 
     def put(self, kind: str, inputs: Any, content: bytes, *, rows: int, suffix: str) -> Artefact:
         """Store `content` as the artefact of these inputs. If another attempt was first, its artefact is returned."""
         digest = ids.bytes_digest(content)
         artefact = Artefact(kind, f"{kind}/{digest}{suffix}", digest, rows, len(content))
-        self._create(artefact.path, content)
+        if not self._create(artefact.path, content) and self._read(artefact.path) != content:
+            # What stands there is torn or altered: its name says what it must be.
+            self._replace(artefact.path, content)
         reference = {"artefact": artefact.as_json(), "digest": ids.digest(artefact.as_json())}
         if self._create(f"{kind}/{ids.digest(inputs)}.json", json.dumps(reference).encode()):
             return artefact
@@ -81,7 +83,7 @@ class Staging:
         if content is None:
             raise Corrupt(f"The artefact {artefact.path} is not in the staging area: start a new run")
         if ids.bytes_digest(content) != artefact.digest:
-            raise Corrupt(f"The artefact {artefact.path} was altered since it was written: delete it and start a new run")
+            raise Corrupt(f"The artefact {artefact.path} was altered since it was written: start a new run")
         return content
 
     def _read(self, name: str) -> bytes | None:
@@ -107,10 +109,19 @@ class Staging:
             raise self._unavailable(error) from None
         return True
 
+    def _replace(self, name: str, content: bytes) -> None:
+        try:
+            self._files.rm_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise self._unavailable(error) from None
+        self._create(name, content)
+
     def _unavailable(self, error: OSError) -> Unavailable:
         return Unavailable(
-            f"The staging area {self._root} cannot be used: {error.strerror or type(error).__name__}. Free space there, or "
-            "move it by AIRFLOW__CONCORDANCE__STAGING_URL"
+            f"The staging area {self._root} cannot be used: {error.strerror or type(error).__name__}. Free space there, "
+            "or move it by AIRFLOW__CONCORDANCE__STAGING_URL"
         )
 
 

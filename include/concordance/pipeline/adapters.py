@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from concordance.embedding.backends import open_embedder
 from concordance.embedding.port import Embedder
 from concordance.errors import Misconfigured
 from concordance.ledger import Ledger, open_ledger
@@ -15,9 +14,7 @@ from concordance.sources import kinds
 from concordance.sources.declaration import SourceDeclaration, load_declarations
 from concordance.sources.port import Source
 from concordance.staging import Staging
-from concordance.stores.graph import open_graph
 from concordance.stores.ports import GraphStore, VectorStore
-from concordance.stores.vectors import open_vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +34,7 @@ class Adapters:
         """The declared source of this name. Raises `Misconfigured` naming those that there are."""
         if name not in self.declarations:
             known = ", ".join(sorted(self.declarations)) or "none"
-            raise Misconfigured(
-                f"There is no source {name!r} in {self.settings.sources_file}; declared are: {known}"
-            )
+            raise Misconfigured(f"There is no source {name!r} in {self.settings.sources_file}; declared are: {known}")
         if name not in self.opened:
             self.opened[name] = kinds.open_source(self.declarations[name], self.settings)
         return self.opened[name]
@@ -48,6 +43,11 @@ class Adapters:
 @contextmanager
 def open_adapters(settings: Settings) -> Iterator[Adapters]:
     """The adapters that the settings name; closed with the block."""
+    # The drivers take a second and a half to import: who only needs the shapes above does not pay for them.
+    from concordance.embedding.backends import open_embedder
+    from concordance.stores.neo4j_store import open_graph
+    from concordance.stores.qdrant_store import open_vectors
+
     ledger = open_ledger(settings)
     graph = open_graph(settings)
     vectors = open_vectors(settings)

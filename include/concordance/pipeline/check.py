@@ -5,7 +5,8 @@ The gates' content is in `quality`; here their frames are read from the artefact
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -32,7 +33,7 @@ def check_documents(
     """What extract left: identity, text, digests, sizes. Raises `GateFailed`."""
     version = version_of(plan, adapters=adapters, settings=settings)
     documents = _frame([shard.documents for shard in shards], adapters, set())
-    result = gates.check_documents(documents, settings=settings)
+    result = _ask(plan, adapters, lambda: gates.check_documents(documents, settings=settings))
     return _carry_out(result, plan, documents, version, adapters=adapters, settings=settings)
 
 
@@ -45,8 +46,11 @@ def check_chunks(
     chunks = _frame([shard.chunks for shard in shards], adapters, rejected)
     vectors = _frame([shard.vectors for shard in shards if shard.vectors is not None], adapters, set())
     documents = _frame([shard.documents for shard in shards], adapters, rejected)
-    result = gates.check_chunks(
-        chunks, vectors.drop_duplicates("text_digest"), version_settings=version.settings, settings=settings
+    distinct = vectors.drop_duplicates("text_digest")
+    result = _ask(
+        plan,
+        adapters,
+        lambda: gates.check_chunks(chunks, distinct, version_settings=version.settings, settings=settings),
     )
     return _carry_out(result, plan, documents, version, adapters=adapters, settings=settings)
 
@@ -62,8 +66,17 @@ def check_stores(
     missing = len(verified - set(evidence["document_id"]))
     if missing:
         _refuse(plan, f"{missing} loaded documents were not read back from the stores", adapters)
-    result = gates.check_stores(evidence, settings=settings)
+    result = _ask(plan, adapters, lambda: gates.check_stores(evidence, settings=settings))
     return _carry_out(result, plan, evidence, version, adapters=adapters, settings=settings)
+
+
+def _ask(plan: PlanReference, adapters: Adapters, gate: Callable[[], gates.GateResult]) -> gates.GateResult:
+    """A gate that raises has failed: the run is closed, as after a verdict against it."""
+    try:
+        return gate()
+    except GateFailed:
+        adapters.ledger.plans.close(plan.plan_id)
+        raise
 
 
 def _frame(artefacts: Sequence[Artefact], adapters: Adapters, left_out: set[str]) -> pd.DataFrame:
@@ -87,12 +100,16 @@ def _carry_out(
     adapters.ledger.plans.quarantine(
         plan.plan_id,
         [
-            Rejection(UUID(str(key)), result.gate, reason, f"rejected by the gate {result.gate}", stamps.get(str(key), ""))
+            Rejection(
+                UUID(str(key)), result.gate, reason, f"rejected by the gate {result.gate}", stamps.get(str(key), "")
+            )
             for key, reason in sorted(result.rejected.items(), key=lambda item: str(item[0]))
         ],
         rejected_under=rejected_under(version, settings),
     )
-    telemetry.count("gates", 1, gate=result.gate, outcome="passed" if result.passed else "failed", source=plan.source)
+    telemetry.count("gate.passed" if result.passed else "gate.failed", 1, gate=result.gate, source=plan.source)
+    for reason, rejected in Counter(result.rejected.values()).items():
+        telemetry.count("documents.quarantined", rejected, source=plan.source, reason=reason)
     content = ids.canonical_json(result.as_json()).encode()
     kept = adapters.staging.put(
         "gate", [str(plan.plan_id), ids.bytes_digest(content)], content, rows=result.evaluated, suffix=".json"

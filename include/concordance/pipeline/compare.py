@@ -118,9 +118,7 @@ def cut_into_shards(
     return tuple(cut), used
 
 
-def _entry(
-    listed: Listed, action: Action, current: KnownDocument | None, *, tenant: str, source: str
-) -> PlanEntry:
+def _entry(listed: Listed, action: Action, current: KnownDocument | None, *, tenant: str, source: str) -> PlanEntry:
     return PlanEntry(
         document_id=ids.document_id(tenant=tenant, source=source, uri=listed.uri),
         uri=listed.uri,

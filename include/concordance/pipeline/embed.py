@@ -40,7 +40,7 @@ def embed(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, set
     inputs = [str(plan.plan_id), shard.chunks.digest, version.settings.model.digest]
     made = adapters.staging.find("vectors", inputs)
     if made is None:
-        with telemetry.timer("stage.seconds", stage="embed", source=plan.source):
+        with telemetry.timer("stage.duration", stage="embed", source=plan.source):
             made = _make(plan, shard, version, inputs, adapters=adapters, settings=settings)
     copied = tables.from_parquet(adapters.staging.read(made), columns=["is_copied"]).column(0).to_pylist().count(True)
     return replace(shard, vectors=made, counts={**shard.counts, "reused": copied, "embedded": made.rows - copied})
@@ -76,8 +76,8 @@ def _make(
         _encode(vectors, pool, texts, adapters.embedder)
     if vectors.refused:
         _quarantine(plan, shard, chunks, vectors.refused, version, adapters=adapters, settings=settings)
-    telemetry.count("texts", len(vectors.copied), outcome="reused", source=plan.source)
-    telemetry.count("texts", len(vectors.kept) - len(vectors.copied), outcome="embedded", source=plan.source)
+    telemetry.count("chunks.reused", len(vectors.copied), source=plan.source)
+    telemetry.count("chunks.embedded", len(vectors.kept) - len(vectors.copied), source=plan.source)
     digests = sorted(vectors.kept)
     dimension = version.settings.model.dimension
     matrix = np.array([vectors.kept[digest] for digest in digests], dtype=np.float32).reshape(len(digests), dimension)
@@ -139,7 +139,9 @@ def _quarantine(
     adapters: Adapters,
     settings: Settings,
 ) -> None:
-    documents = tables.from_parquet(adapters.staging.read(shard.documents), columns=["document_id", "stamp"]).to_pylist()
+    documents = tables.from_parquet(
+        adapters.staging.read(shard.documents), columns=["document_id", "stamp"]
+    ).to_pylist()
     stamps = {row["document_id"]: row["stamp"] for row in documents}
     poisoned = sorted({row["document_id"] for row in chunks if row["text_digest"] in refused})
     detail = f"{version.settings.model.name} gave no finite unit vector for one of its texts"

@@ -1,19 +1,29 @@
-"""The live index version that a run writes into: made if there is none, followed by both stores, checked for its model."""
+"""The live index version that a run writes into: made if there is none, followed by both stores, its model checked."""
 
 from __future__ import annotations
 
-from itertools import chain, islice
-from typing import TYPE_CHECKING
+import contextlib
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
 
+import structlog
+
+from concordance import ids
 from concordance.chunking.entities import Gazetteer
 from concordance.chunking.splitter import CHUNKER_REVISION
-from concordance.errors import Misconfigured
+from concordance.errors import Misconfigured, PoisonDocument, Unavailable
 from concordance.model import Entity, IndexSettings, IndexVersion
 from concordance.parsing import PARSER_REVISION
+from concordance.parsing.boilerplate import recurring_blocks
+from concordance.parsing.parser import Parser
+from concordance.pipeline.adapters import Adapters
 from concordance.settings import Settings
+from concordance.sources.port import Source
 
-if TYPE_CHECKING:
-    from concordance.pipeline.adapters import Adapters
+log = structlog.get_logger(__name__)
 
 ENTITIES_REVISION = 1
 
@@ -43,8 +53,8 @@ def require_model(adapters: Adapters, version: IndexVersion) -> None:
     if configured != frozen:
         raise Misconfigured(
             f"Index version {version.version} was built with the model {frozen.name} ({frozen.backend}, "
-            f"{frozen.precision}, {frozen.dimension} dimensions, files {frozen.files_digest[:12]}), but the configured one "
-            f"is {configured.name} ({configured.backend}, {configured.precision}, {configured.dimension} dimensions, "
+            f"{frozen.precision}, {frozen.dimension} dimensions, files {frozen.files_digest[:12]}), but the configured "
+            f"one is {configured.name} ({configured.backend}, {configured.precision}, {configured.dimension} dimensions, "
             f"files {configured.files_digest[:12]}): set AIRFLOW__CONCORDANCE__MODEL_DIR and "
             "AIRFLOW__CONCORDANCE__EMBEDDING_BACKEND back. A new model needs a new index version"
         )
@@ -58,20 +68,38 @@ def moved_on(version: IndexVersion, settings: Settings) -> list[str]:
 _FROZEN = ("chunk_min_tokens", "chunk_max_tokens", "header_max_tokens", "bm25_k1", "bm25_b", "bm25_average_tokens")
 
 
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What a version holds fixed beside its settings: the names to link, and digests of blocks that are no content."""
+
+    gazetteer: Gazetteer
+    boilerplate: frozenset[str]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"gazetteer": self.gazetteer.as_json(), "boilerplate": sorted(self.boilerplate)}
+
+
+def frozen_with(version: IndexVersion, adapters: Adapters) -> Frozen:
+    """What is frozen with the version, from the ledger."""
+    stored = adapters.ledger.versions.frozen(version)
+    return Frozen(Gazetteer.from_json(stored["gazetteer"]), frozenset(stored["boilerplate"]))
+
+
 def _first(adapters: Adapters, settings: Settings) -> IndexVersion:
     version = adapters.ledger.versions.building()
     if version is None:
-        gazetteer = Gazetteer.build(_declared_names(adapters, settings), max_names=settings.max_gazetteer_names)
+        frozen = _freeze(adapters, settings)
         version = adapters.ledger.versions.create(
             IndexSettings(
                 **{name: getattr(settings, name) for name in _FROZEN},
                 chunker_revision=CHUNKER_REVISION,
                 parser_revision=PARSER_REVISION,
                 entities_revision=ENTITIES_REVISION,
-                gazetteer_digest=gazetteer.digest,
+                gazetteer_digest=frozen.gazetteer.digest,
+                boilerplate_digest=ids.digest(sorted(frozen.boilerplate)),
                 model=adapters.embedder.fingerprint,
             ),
-            gazetteer.as_json(),
+            frozen.as_json(),
         )
     require_model(adapters, version)
     adapters.graph.prepare()
@@ -79,6 +107,28 @@ def _first(adapters: Adapters, settings: Settings) -> IndexVersion:
     return adapters.ledger.versions.make_first_live(version)
 
 
-def _declared_names(adapters: Adapters, settings: Settings) -> list[Entity]:
-    names = chain.from_iterable(adapters.source(name).names() for name in sorted(adapters.declarations))
-    return list(islice(names, settings.max_gazetteer_names * 4))
+def _freeze(adapters: Adapters, settings: Settings) -> Frozen:
+    """Names and boilerplate as the declared sources have them now."""
+    names: list[Entity] = []
+    boilerplate: set[str] = set()
+    with Parser(settings) as parser:
+        for source_name in sorted(adapters.declarations):
+            try:
+                source = adapters.source(source_name)
+                names.extend(islice(source.names(), settings.max_gazetteer_names))
+                boilerplate |= recurring_blocks(_sample(source, parser, settings))
+            except (Misconfigured, Unavailable) as error:
+                # One source that is not there must not keep the others from their first index.
+                log.warning("a source is left out of what is frozen", source=source_name, error=type(error).__name__)
+    return Frozen(Gazetteer.build(names, max_names=settings.max_gazetteer_names), frozenset(boilerplate))
+
+
+def _sample(source: Source, parser: Parser, settings: Settings) -> Iterator[str]:
+    """Markdown of some of the source's documents, chosen by the digest of their uri: spread evenly, and the same ones
+    whatever the order of the listing."""
+    uris = heapq.nsmallest(
+        settings.boilerplate_sample_documents, (listed.uri for listed in source.list()), key=ids.text_digest
+    )
+    for uri in uris:
+        with contextlib.suppress(PoisonDocument):
+            yield parser.parse(source.read(uri)).markdown

@@ -40,17 +40,23 @@ def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, sett
     rejected = set(adapters.ledger.plans.rejected(plan.plan_id))
     loading = _Loading(plan, version, adapters, settings, holder=uuid4().hex)
     evidence: list[dict[str, Any]] = []
-    with telemetry.timer("stage.seconds", stage="load", source=plan.source):
+    with telemetry.timer("stage.duration", stage="load", source=plan.source):
         assert shard.vectors is not None
         vectors = tables.vectors_by_digest(adapters.staging.read(shard.vectors))
-        batches = _batches(_prepared(shard, rejected, adapters, tenant=tenant, source=plan.source), settings.batch_chunks)
+        batches = _batches(
+            _prepared(shard, rejected, adapters, tenant=tenant, source=plan.source), settings.batch_chunks
+        )
         for ordinal, documents in enumerate(batches):
             adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
             batch_id = ids.batch_id(plan_id=plan.plan_id, shard=shard.shard, ordinal=ordinal)
             evidence += _await_lease(loading.batch, settings)(batch_id, documents, vectors)
     content = tables.to_parquet(sorted(evidence, key=lambda row: str(row["document_id"])), tables.EVIDENCE)
     artefact = adapters.staging.put(
-        "evidence", [str(plan.plan_id), shard.shard, ids.bytes_digest(content)], content, rows=len(evidence), suffix=".parquet"
+        "evidence",
+        [str(plan.plan_id), shard.shard, ids.bytes_digest(content)],
+        content,
+        rows=len(evidence),
+        suffix=".parquet",
     )
     return replace(shard, evidence=artefact, counts={**shard.counts, "loaded": len(evidence)})
 
@@ -76,7 +82,11 @@ class _Loading:
         if begun.is_verified:
             return self._evidence_of(documents)
         try:
-            named = [self._name(document, begun, vectors) for document in documents if document.document_id in begun.generations]
+            named = [
+                self._name(document, begun, vectors)
+                for document in documents
+                if document.document_id in begun.generations
+            ]
             named = self._write_graph(batch_id, begun, named, until)
             named = self._write_vectors(batch_id, begun, named, until)
             evidence = self._read_back(named)
@@ -85,7 +95,8 @@ class _Loading:
         except ConcordanceError:
             ledger.batches.release(batch_id, begun.token)
             raise
-        telemetry.count("chunks", sum(len(document.points) for document in named), outcome="loaded", source=self.plan.source)
+        written = sum(len(document.points) for document in named)
+        telemetry.count("chunks.written", written, source=self.plan.source)
         return evidence
 
     def _name(self, document: PreparedDocument, begun: Begun, vectors: dict[str, Vector]) -> NamedDocument:
@@ -251,7 +262,9 @@ def _await_lease(work: Callable[..., list[dict[str, Any]]], settings: Settings) 
     """Wait for another attempt's lease, for at most two leases: the one of a worker that died ends by itself."""
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(Leased),
-        wait=lambda state: max(0.1, getattr(state.outcome.exception() if state.outcome else None, "retry_after_seconds", 1)),
+        wait=lambda state: max(
+            0.1, getattr(state.outcome.exception() if state.outcome else None, "retry_after_seconds", 1)
+        ),
         stop=tenacity.stop_after_delay(2 * settings.lease_seconds),
         reraise=True,
     ).wraps(work)

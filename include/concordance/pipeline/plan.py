@@ -40,12 +40,10 @@ def make_plan(request: RunRequest, *, adapters: Adapters, settings: Settings) ->
     )
     if made is not None:
         return PlanReference.from_json(made)
-    with telemetry.timer("stage.seconds", stage="plan", source=request.source):
+    with telemetry.timer("stage.duration", stage="plan", source=request.source):
         version = index.ensure_live(adapters, settings)
         scope = normalise_subpath(request.subpath)
-        drawn = adapters.ledger.plans.draw(
-            run_id=request.run_id, source=request.source, scope=scope, version=version
-        )
+        drawn = adapters.ledger.plans.draw(run_id=request.run_id, source=request.source, scope=scope, version=version)
         return _make(request, drawn, scope, source, version, adapters=adapters, settings=settings)
 
 
@@ -200,6 +198,6 @@ def _notices(version: IndexVersion, settings: Settings) -> tuple[str, ...]:
     if not moved:
         return ()
     return (
-        f"Settings have moved on since index version {version.version} was built ({', '.join(moved)}): this run uses the "
-        "version's; only a re-index adopts the new ones",
+        f"Settings have moved on since index version {version.version} was built ({', '.join(moved)}): this run uses "
+        "the version's; only a re-index adopts the new ones",
     )

@@ -26,7 +26,7 @@ def publish(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> d
     first, `Unavailable` when a store does not answer: what is published stays published, and the rest is done again.
     """
     version = version_of(plan, adapters=adapters, settings=settings)
-    with telemetry.timer("stage.seconds", stage="publish", source=plan.source):
+    with telemetry.timer("stage.duration", stage="publish", source=plan.source):
         with fault_points.around("run.publish"):
             adapters.ledger.publishing.publish(plan.plan_id)
         hide(plan, version, adapters=adapters, settings=settings)
@@ -77,5 +77,5 @@ def sweep(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> i
             fault_points.reach("generation.swept.before")
         fault_points.reach("generation.swept.after")
         swept += len(generations)
-    telemetry.count("generations", swept, outcome="swept")
+    telemetry.count("generations.swept", swept)
     return swept

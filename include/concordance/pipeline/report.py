@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from concordance.operations import telemetry
 from concordance.pipeline.adapters import Adapters
-from concordance.pipeline.references import PlanReference, RunReport
+from concordance.pipeline.references import PlanReference, RunReport, ShardReference
 
 
-def report(plan: PlanReference, *, adapters: Adapters) -> RunReport:
-    """The run's report from the ledger's outcomes. Every document of the plan has exactly one (I6)."""
+def report(plan: PlanReference, shards: Sequence[ShardReference] = (), *, adapters: Adapters) -> RunReport:
+    """The run's report from the ledger's outcomes; every document of the plan has exactly one (I6).
+
+    `shards` as load left them add what the run cost: texts embedded and reused, chunks.
+    """
     if plan.refused:
         state, counts = "refused", dict(plan.counts)
     elif plan.is_dry:
@@ -19,11 +24,13 @@ def report(plan: PlanReference, *, adapters: Adapters) -> RunReport:
         state, counts = "nothing", dict(plan.counts)
     else:
         state, counts = "published", {**plan.counts, **adapters.ledger.plans.outcomes(plan.plan_id)}
+    for cost in ("chunks", "embedded", "reused"):
+        counts[cost] = sum(shard.counts.get(cost, 0) for shard in shards)
     notices = (*plan.notices, *((plan.refused,) if plan.refused else ()))
     ended = RunReport(run_id=plan.run_id, source=plan.source, state=state, counts=counts, notices=notices)
     adapters.ledger.runs.finish(run_id=plan.run_id, source=plan.source, state=state, report=ended.as_json())
-    for outcome in ("committed", "deleted", "quarantined", "superseded", "erased", "unchanged"):
-        telemetry.count("documents", counts.get(outcome, 0), outcome=outcome, source=plan.source)
+    for outcome in ("committed", "deleted", "superseded", "unchanged"):
+        telemetry.count(f"documents.{outcome}", counts.get(outcome, 0), source=plan.source)
     return ended
 
 

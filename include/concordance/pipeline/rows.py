@@ -31,7 +31,7 @@ from concordance.model import (
 
 @dataclass(frozen=True, slots=True)
 class PreparedDocument:
-    """One extracted document with its chunks, ready to be named: a row of the documents artefact, rows of the chunks."""
+    """One extracted document, ready to be named: its row of the documents artefact and its rows of the chunks."""
 
     document_id: UUID
     tenant: str
@@ -55,7 +55,7 @@ class PreparedDocument:
         )
 
     def _content_digest(self) -> str:
-        """What the document says, without ids and generation: equal in ledger and graph, and in a clean rebuild (I3)."""
+        """What the document says, without ids and generation: equal in a clean rebuild of the same corpus (I3)."""
         mentions: dict[str, int] = {}
         for chunk in self.chunks:
             for type_, name, count in json.loads(chunk["mentions"]):
@@ -65,7 +65,9 @@ class PreparedDocument:
             [
                 [chunk["text_digest"] for chunk in self.chunks],
                 sorted(mentions.items()),
-                sorted([role, _key(self.tenant, type_, name)] for role, type_, name in json.loads(self.fields["entities"])),
+                sorted(
+                    [role, _key(self.tenant, type_, name)] for role, type_, name in json.loads(self.fields["entities"])
+                ),
                 sorted(json.loads(self.fields["relations"])),
                 sorted(json.loads(self.fields["links"])),
                 self.fields["title"],
@@ -169,9 +171,7 @@ def _graph_rows(document: PreparedDocument, row: DocumentRow, chunks: Sequence[C
         RelationRow(key_of(*subject), key_of(*target), kind, row.document_id, generation)
         for kind, subject, target in json.loads(document.fields["relations"])
     }
-    links = tuple(
-        LinkRow(row.document_id, target, kind, generation) for target, kind in document.manifest().links
-    )
+    links = tuple(LinkRow(row.document_id, target, kind, generation) for target, kind in document.manifest().links)
     return GraphBatch(
         documents=(row,),
         chunks=tuple(chunks),

@@ -10,7 +10,7 @@ from concordance.pipeline.extract import extract
 from concordance.pipeline.load import load
 from concordance.pipeline.plan import make_plan
 from concordance.pipeline.publish import publish, settle, sweep
-from concordance.pipeline.references import PlanReference, RunReport, RunRequest
+from concordance.pipeline.references import PlanReference, RunReport, RunRequest, ShardReference
 from concordance.pipeline.report import fail, report
 from concordance.pipeline.version import version_of
 from concordance.settings import Settings
@@ -23,19 +23,20 @@ def ingest(request: RunRequest, *, adapters: Adapters, settings: Settings) -> Ru
     the stages raise.
     """
     plan: PlanReference | None = None
+    shards: list[ShardReference] = []
     try:
         plan = make_plan(request, adapters=adapters, settings=settings)
         if plan.goes_on:
-            walk(plan, adapters=adapters, settings=settings)
+            shards = walk(plan, adapters=adapters, settings=settings)
         elif not plan.is_dry and not plan.refused:
             tidy(plan, adapters=adapters, settings=settings)
-        return report(plan, adapters=adapters)
+        return report(plan, shards, adapters=adapters)
     except Terminal as error:
         fail(plan, run_id=request.run_id, source=request.source, why=type(error).__name__, adapters=adapters)
         raise
 
 
-def walk(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> None:
+def walk(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> list[ShardReference]:
     """The stages of a plan that has something to do."""
     shards = [extract(plan, shard, adapters=adapters, settings=settings) for shard in range(plan.shards)]
     check_documents(plan, shards, adapters=adapters, settings=settings)
@@ -44,6 +45,7 @@ def walk(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> None
     shards = [load(plan, shard, adapters=adapters, settings=settings) for shard in shards]
     check_stores(plan, shards, adapters=adapters, settings=settings)
     publish(plan, adapters=adapters, settings=settings)
+    return shards
 
 
 def tidy(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> None:

@@ -1,0 +1,184 @@
+"""Extract: bytes to Markdown, metadata and links, then to chunks and entities. One shard; no store is touched.
+
+A document that cannot pass leaves the run here, into quarantine with its reason; the others go on. What a document
+becomes depends on nothing but its own bytes and metadata and on what is frozen with the index version.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from concordance import ids
+from concordance.chunking.splitter import Chunker
+from concordance.chunking.tokens import load_tokenizer
+from concordance.embedding.backends import model_folder
+from concordance.errors import PoisonDocument
+from concordance.model import Chunk, Entity, IndexVersion, Link, PlanEntry, RawDocument, Reason, Rejection
+from concordance.operations import telemetry
+from concordance.parsing.boilerplate import strip_blocks
+from concordance.parsing.links import resolve_links
+from concordance.parsing.parser import Parser
+from concordance.pipeline import tables
+from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.fingerprint import fingerprint
+from concordance.pipeline.index import Frozen, frozen_with
+from concordance.pipeline.plan import rejected_under
+from concordance.pipeline.references import PlanReference, ShardReference
+from concordance.pipeline.version import version_of
+from concordance.settings import Settings
+from concordance.sources.port import Source
+
+Row = dict[str, Any]
+
+
+def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Settings) -> ShardReference:
+    """The documents and chunks of one shard, as two artefacts; what was rejected is in the ledger's quarantine.
+
+    Raises `Unavailable` when the source or the staging area does not answer.
+    """
+    version = version_of(plan, adapters=adapters, settings=settings)
+    inputs = [str(plan.plan_id), plan.entries.digest, shard, version.settings.digest, settings.run_digest]
+    documents = adapters.staging.find("documents", inputs)
+    chunks = adapters.staging.find("chunks", inputs)
+    if documents is None or chunks is None:
+        with telemetry.timer("stage.duration", stage="extract", source=plan.source):
+            entries = tables.plan_entries(adapters.staging.read(plan.entries), shard=shard)
+            extracted = _extract_all(plan, entries, version, adapters=adapters, settings=settings)
+        # The chunks first: a documents artefact is never without its chunks.
+        chunks = adapters.staging.put(
+            "chunks",
+            inputs,
+            tables.to_parquet(extracted.chunks, tables.CHUNKS),
+            rows=len(extracted.chunks),
+            suffix=".parquet",
+        )
+        documents = adapters.staging.put(
+            "documents",
+            inputs,
+            tables.to_parquet(extracted.documents, tables.DOCUMENTS),
+            rows=len(extracted.documents),
+            suffix=".parquet",
+        )
+    return ShardReference(
+        shard=shard, documents=documents, chunks=chunks, counts={"extracted": documents.rows, "chunks": chunks.rows}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Extracted:
+    documents: list[Row]
+    chunks: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class _Extractor:
+    """What turns one raw document into its rows; all of it is frozen with the index version."""
+
+    source: Source
+    version: IndexVersion
+    frozen: Frozen
+    parser: Parser
+    chunker: Chunker
+    settings: Settings
+
+    def rows(self, entry: PlanEntry, raw: RawDocument) -> tuple[Row, list[Row]]:
+        """Raises `PoisonDocument` when the document has no text, or its parser refuses it."""
+        parsed = self.parser.parse(raw)
+        markdown = strip_blocks(parsed.markdown, self.frozen.boilerplate)
+        chunks = self.chunker.chunks(markdown, title=parsed.title, max_chunks=self.settings.max_chunks_per_document)
+        if not chunks:
+            raise PoisonDocument(f"document {entry.uri} has no text to index", reason=Reason.NO_TEXT)
+        # Only where uris are paths can a relative link name another document.
+        found = resolve_links(parsed.targets, uri=entry.uri) if self.source.path_uris else ()
+        links = {*raw.links, *found}
+        document = self._document_row(entry, raw, parsed.title, len(markdown), len(chunks), links)
+        return document, [_chunk_row(entry, chunk) for chunk in self.frozen.gazetteer.linked(chunks)]
+
+    def _document_row(
+        self, entry: PlanEntry, raw: RawDocument, title: str | None, characters: int, chunks: int, links: set[Link]
+    ) -> Row:
+        declaration = self.source.declaration
+        return {
+            "document_id": str(entry.document_id),
+            "uri": entry.uri,
+            "base": entry.base,
+            "title": title,
+            "fingerprint": fingerprint(raw, access=declaration.access, index_settings=self.version.settings),
+            "stamp": entry.stamp,
+            "access": sorted(declaration.access),
+            "source": declaration.name,
+            "size_bytes": len(raw.content),
+            "text_characters": characters,
+            "chunk_count": chunks,
+            "entities": ids.canonical_json([[e.role, e.entity.type, e.entity.name] for e in sorted(set(raw.entities))]),
+            "relations": ids.canonical_json(
+                [[r.kind, _pair(r.subject), _pair(r.object)] for r in sorted(set(raw.relations))]
+            ),
+            "links": ids.canonical_json(
+                [[link.kind, link.target_uri] for link in sorted(links) if link.target_uri != entry.uri]
+            ),
+        }
+
+
+def _extract_all(
+    plan: PlanReference,
+    entries: list[PlanEntry],
+    version: IndexVersion,
+    *,
+    adapters: Adapters,
+    settings: Settings,
+) -> _Extracted:
+    extracted = _Extracted([], [])
+    rejections: list[Rejection] = []
+    source = adapters.source(plan.source)
+    with Parser(settings) as parser:
+        extractor = _Extractor(
+            source=source,
+            version=version,
+            frozen=frozen_with(version, adapters),
+            parser=parser,
+            chunker=Chunker(version.settings, load_tokenizer(model_folder(settings))),
+            settings=settings,
+        )
+        for entry, outcome in _each(entries, source, extractor):
+            if isinstance(outcome, PoisonDocument):
+                rejections.append(
+                    Rejection(entry.document_id, "extract", Reason(outcome.reason), str(outcome), entry.stamp)
+                )
+            else:
+                extracted.documents.append(outcome[0])
+                extracted.chunks.extend(outcome[1])
+    # Recorded before the artefacts are: an attempt that finds them need not know what was rejected.
+    adapters.ledger.plans.quarantine(plan.plan_id, rejections, rejected_under=rejected_under(version, settings))
+    for reason, rejected in Counter(rejection.reason for rejection in rejections).items():
+        telemetry.count("documents.quarantined", rejected, source=plan.source, reason=reason)
+    return extracted
+
+
+def _each(
+    entries: list[PlanEntry], source: Source, extractor: _Extractor
+) -> Iterator[tuple[PlanEntry, PoisonDocument | tuple[Row, list[Row]]]]:
+    for entry in entries:
+        try:
+            yield entry, extractor.rows(entry, source.read(entry.uri))
+        except PoisonDocument as poison:
+            yield entry, poison
+
+
+def _pair(entity: Entity) -> list[str]:
+    return [entity.type, entity.name]
+
+
+def _chunk_row(entry: PlanEntry, chunk: Chunk) -> Row:
+    return {
+        "document_id": str(entry.document_id),
+        "ordinal": chunk.ordinal,
+        "text": chunk.text,
+        "text_digest": chunk.text_digest,
+        "token_count": chunk.token_count,
+        "heading_path": list(chunk.heading_path),
+        "mentions": ids.canonical_json([[m.entity.type, m.entity.name, m.count] for m in chunk.mentions]),
+    }
