@@ -1,9 +1,7 @@
-"""What the tests of the Bolt servers share: a raw reader, and the promises that only a server over the wire can break."""
+"""What the tests of the Bolt servers share: a raw reader, and the promises that only a wire can break."""
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -20,7 +18,8 @@ from concordance.model import IndexVersion
 from concordance.settings import Settings
 from concordance.stores import open_graph
 from contract.graph_contract import SECONDS, GraphContract, at_once, full, rows, settle, sweep, write
-from support.index_rows import Written, index_version
+from support.index_rows import Written, graph_batch, index_version
+from support.silent_proxy import closed_port, silent_after
 
 # Fast failures: what is tested is the error, not the patience.
 IMPATIENT = {"retry_attempts": 2, "retry_wait_seconds": 0.01, "request_timeout_seconds": 5}
@@ -52,45 +51,6 @@ class RawBoltGraph:
     def live_chunks(self, version: IndexVersion) -> set[UUID]:
         query = "MATCH (c:Chunk {index_version: $version}) WHERE c.live RETURN c.id"
         return {UUID(row[0]) for row in self.values(query, version=version.version)}
-
-
-@contextlib.contextmanager
-def silent_after(upstream: tuple[str, int], *, answers: threading.Event) -> Iterator[int]:
-    """A port in front of a server that passes everything on until `answers` is cleared, then nothing more comes back.
-
-    Yields its port number.
-    """
-    listener = socket.create_server(("127.0.0.1", 0))
-    opened: list[socket.socket] = [listener]
-
-    def pump(source: socket.socket, target: socket.socket, *, may_stop: bool) -> None:
-        with contextlib.suppress(OSError):
-            while content := source.recv(65536):
-                if may_stop:
-                    answers.wait()
-                target.sendall(content)
-        for each in (source, target):
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection(upstream)
-                opened.extend((client, server))
-                for arguments, may_stop in (((client, server), False), ((server, client), True)):
-                    threading.Thread(target=pump, args=arguments, kwargs={"may_stop": may_stop}, daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        answers.set()
-        for each in opened:
-            with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
 
 
 def at(settings: Settings, **changes: Any) -> Settings:
@@ -219,8 +179,7 @@ class BoltGraphContract(GraphContract):
             store.close()
 
     def test_a_server_that_is_not_there_is_unavailable(self, settings: Settings) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            port = taken.getsockname()[1]
+        port = closed_port()
         store = open_graph(at(settings, neo4j_url=f"bolt://127.0.0.1:{port}"))
         try:
             with pytest.raises(Unavailable, match=str(port)):
@@ -243,7 +202,7 @@ class BoltGraphContract(GraphContract):
                 answers.clear()
                 started = time.monotonic()
                 with pytest.raises(Transient):
-                    store.write(version, _one_document(version), timeout_seconds=2)
+                    store.write(version, graph_batch(version, Written("after")), timeout_seconds=2)
                 # A bound on what is promised to end, many times above the promise: not a measurement.
                 assert time.monotonic() - started < SECONDS
             finally:
@@ -260,9 +219,3 @@ class BoltGraphContract(GraphContract):
         at_once(*(lambda writer=writer: batches(writer) for writer in range(8)))
         assert rows(graph, version)["entities"] == 200
         assert rows(graph, version)["mentions"] == 8 * 5 * 200
-
-
-def _one_document(version: IndexVersion) -> Any:
-    from support.index_rows import graph_batch
-
-    return graph_batch(version, Written("after"))

@@ -1,0 +1,86 @@
+"""Requests to the vector store: the client, the time of a call, and the one place where its errors are translated."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+from qdrant_client import QdrantClient
+
+from concordance.errors import Misconfigured, Unavailable
+from concordance.settings import Settings
+from concordance.stores.retry import RetryPolicy
+from concordance.stores.translate_qdrant import Call, Kind, translate
+
+T = TypeVar("T")
+
+
+class Deadline:
+    """When a call of several requests must end."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def seconds_left(self) -> float:
+        return self._end - time.monotonic()
+
+
+class Requests:
+    """Sends requests to one server. Each is a function from the whole seconds that are left for it to its answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = settings.effective_qdrant_url
+        self._seconds = settings.request_timeout_seconds
+        self._policy = RetryPolicy.of(settings)
+        try:
+            self.client = _client(self.url, settings.qdrant_api_key.get_secret_value(), seconds=self._seconds)
+        except ValueError:
+            raise Misconfigured(f"{self.url} is no address of a Qdrant server: check the setting qdrant_url") from None
+
+    def ask(self, what: str, collection: str, request: Callable[[int], T], deadline: Deadline | None = None) -> T:
+        """Read. Without a deadline of the caller's, within the request timeout of the settings."""
+        return self._send(Call(what, self.url, collection, Kind.READ), request, deadline or Deadline(self._seconds))
+
+    def change(self, what: str, collection: str, request: Callable[[int], object]) -> None:
+        """Change the schema: a collection, a payload index, an alias."""
+        self._send(Call(what, self.url, collection, Kind.SCHEMA), request, Deadline(self._seconds))
+
+    def write(self, what: str, collection: str, request: Callable[[int], object], deadline: Deadline) -> None:
+        """Write points."""
+        self._send(Call(what, self.url, collection, Kind.WRITE), request, deadline)
+
+    def _send(self, call: Call, request: Callable[[int], T], deadline: Deadline) -> T:
+        def attempt(seconds: float) -> T:
+            try:
+                # Whole seconds is what the client takes.
+                return request(max(1, int(seconds)))
+            except Exception as error:
+                # Not chained: the client's exception may carry the points that were sent.
+                raise translate(error, call) from None
+
+        seconds = deadline.seconds_left()
+        if seconds <= 0:
+            raise Unavailable(f"{call.what}: the time of the call was over before it was sent")
+        return self._policy.call(attempt, timeout_seconds=seconds)
+
+
+def _client(url: str, api_key: str, *, seconds: float) -> QdrantClient:
+    with warnings.catch_warnings():
+        if urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1"):
+            # A key over plain HTTP is fine where the wire does not leave the machine.
+            warnings.filterwarnings(
+                "ignore", message="Api key is used with an insecure connection", category=UserWarning
+            )
+        return QdrantClient(
+            url=url,
+            api_key=api_key or None,
+            timeout=max(1, int(seconds)),
+            # It would ask the server in the constructor and only warn: `ping` and `prepare` say what is wrong.
+            check_compatibility=False,
+            # On loopback the client would open a connection for each request.
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
+        )

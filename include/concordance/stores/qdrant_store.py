@@ -1,0 +1,327 @@
+"""`VectorStore` on a server that speaks Qdrant's REST interface: Qdrant, or the gateway of the local stack.
+
+Writes wait until they are applied. The client itself repeats nothing: that is done in one place, `retry.py`, request
+by request, within the call's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any, TypeVar
+from uuid import UUID
+
+import numpy as np
+from qdrant_client import models
+
+from concordance.errors import Misconfigured
+from concordance.model import (
+    GenerationKey,
+    IndexVersion,
+    Point,
+    ScoredPoint,
+    SparseVector,
+    StoreCounts,
+    StoredChunk,
+    Vector,
+)
+from concordance.settings import Settings
+from concordance.stores.checks import check_points, check_query
+from concordance.stores.point_bodies import upsert_bodies
+from concordance.stores.qdrant_requests import Deadline, Requests
+from concordance.stores.qdrant_rows import (
+    ALIAS,
+    COLLECTION,
+    DENSE,
+    FOUND,
+    PAYLOAD_INDEXES,
+    SHOWN,
+    SPARSE,
+    STORED,
+    check_shape,
+    hit,
+    is_any_of,
+    query_of,
+    stored,
+)
+
+T = TypeVar("T")
+
+IDS_PER_REQUEST = 1_000
+POINTS_PER_PAGE = 2_000
+DOCUMENTS_PER_FILTER = 200
+
+
+class QdrantVectors:
+    """`VectorStore` over REST. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._requests = Requests(settings)
+        self._client = self._requests.client
+        self._upsert_points = settings.upsert_points
+        self._upsert_bytes = settings.upsert_bytes
+
+    def close(self) -> None:
+        self._client.close()
+
+    def ping(self) -> str:
+        # The greeting is public: only a call that needs the key shows that the key is right.
+        self._requests.ask(
+            "asking the vector store for its collections", "", lambda seconds: self._client.get_collections()
+        )
+        found = self._requests.ask("asking the vector store for its version", "", lambda seconds: self._client.info())
+        return f"{found.title} {found.version}"
+
+    # --- collections ------------------------------------------------------------------------------------------------
+
+    def prepare(self, version: IndexVersion) -> None:
+        name, dimension = version.collection, version.settings.model.dimension
+        what = f"preparing {name}"
+        if not self._requests.ask(what, name, lambda seconds: self._client.collection_exists(name)):
+            self._requests.change(what, name, lambda seconds: self._create(name, dimension, seconds))
+        found = self._requests.ask(what, name, lambda seconds: self._client.get_collection(name))
+        check_shape(name, found.config.params, dimension)
+        for field in PAYLOAD_INDEXES.keys() - found.payload_schema.keys():
+            self._requests.change(what, name, partial(self._index, name, field))
+
+    def _create(self, name: str, dimension: int, seconds: int) -> None:
+        try:
+            self._client.create_collection(
+                name,
+                vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.DOT)},
+                sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
+                timeout=seconds,
+            )
+        except Exception:
+            # Another worker made it in between, or a repeated request did: its shape is checked like any other's.
+            if not self._client.collection_exists(name):
+                raise
+
+    def _index(self, name: str, field: str, seconds: int) -> None:
+        self._client.create_payload_index(name, field, PAYLOAD_INDEXES[field], wait=True, timeout=seconds)
+
+    def point_to(self, version: IndexVersion) -> None:
+        name = version.collection
+        create = models.CreateAlias(collection_name=name, alias_name=ALIAS)
+        changes: list[Any] = [models.CreateAliasOperation(create_alias=create)]
+        if self._aliased() is not None:
+            gone = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=ALIAS))
+            changes.insert(0, gone)
+        self._requests.ask(f"checking {name}", name, lambda seconds: self._client.get_collection(name))
+        self._requests.change(
+            f"moving the alias to {name}",
+            name,
+            lambda seconds: self._client.update_collection_aliases(changes, timeout=seconds),
+        )
+
+    def pointer(self) -> int | None:
+        name = self._aliased()
+        if name is None:
+            return None
+        found = COLLECTION.fullmatch(name)
+        if found is None:
+            raise Misconfigured(
+                f"the alias {ALIAS!r} of the vector store at {self._requests.url} names {name!r}, which is no index "
+                "version: remove the alias, or use another server"
+            )
+        return int(found[1])
+
+    def _aliased(self) -> str | None:
+        found = self._requests.ask("reading the aliases", "", lambda seconds: self._client.get_aliases())
+        return next((each.collection_name for each in found.aliases if each.alias_name == ALIAS), None)
+
+    def counts(self, version: IndexVersion) -> StoreCounts:
+        name = version.collection
+        found = self._requests.ask(
+            f"counting {name}", name, lambda seconds: self._client.count(name, exact=True, timeout=seconds)
+        )
+        return StoreCounts({"points": found.count})
+
+    # --- write ------------------------------------------------------------------------------------------------------
+
+    def upsert(self, version: IndexVersion, points: Sequence[Point], *, timeout_seconds: float) -> None:
+        check_points(points, dimension=version.settings.model.dimension)
+        deadline = Deadline(timeout_seconds)
+        for count, body in upsert_bodies(points, max_points=self._upsert_points, max_bytes=self._upsert_bytes):
+            self._requests.write(
+                f"writing {count} points",
+                version.collection,
+                # The generated call sends bytes as they are.
+                lambda seconds, body=body: self._client.http.points_api.upsert_points(  # type: ignore[misc]
+                    version.collection, wait=True, timeout=seconds, point_insert_operations=body
+                ),
+                deadline,
+            )
+
+    def settle(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
+        wanted = {each.document_id: each.generation for each in sorted(generations)}
+        deadline = Deadline(timeout_seconds)
+        shown = self._shown(version, list(wanted), deadline)
+        highest: dict[UUID, int] = {}
+        for _, key, is_live in shown:
+            if is_live:
+                highest[key.document_id] = max(highest.get(key.document_id, key.generation), key.generation)
+        current = {
+            document_id: generation
+            for document_id, generation in wanted.items()
+            if highest.get(document_id, generation) <= generation
+        }
+        off = [each for each, key, live in shown if live and key.generation < current.get(key.document_id, -1)]
+        on = [each for each, key, live in shown if not live and key.generation == current.get(key.document_id)]
+        # The old first: between the two requests a raw reader sees none of the document rather than two of it.
+        self._set_live(version, off, False, deadline)
+        self._set_live(version, on, True, deadline)
+
+    def hide(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
+        wanted = {each.document_id: each.generation for each in sorted(generations)}
+        deadline = Deadline(timeout_seconds)
+        shown = self._shown(version, list(wanted), deadline)
+        off = [each for each, key, live in shown if live and key.generation <= wanted[key.document_id]]
+        self._set_live(version, off, False, deadline)
+
+    def _shown(
+        self, version: IndexVersion, documents: Sequence[UUID], deadline: Deadline
+    ) -> list[tuple[str, GenerationKey, bool]]:
+        """Id, generation and `live` of every point of these documents."""
+        found = []
+        for part in _parts(documents, DOCUMENTS_PER_FILTER):
+            chosen = models.Filter(must=[is_any_of("document_id", [str(each) for each in part])])
+            for page in self._pages(version, SHOWN, chosen=chosen, deadline=deadline):
+                for record in page:
+                    payload = record.payload or {}
+                    key = GenerationKey(UUID(payload["document_id"]), payload["generation"])
+                    found.append((str(record.id), key, bool(payload["live"])))
+        return found
+
+    def _set_live(self, version: IndexVersion, point_ids: Sequence[str], is_live: bool, deadline: Deadline) -> None:
+        for part in _parts(point_ids, IDS_PER_REQUEST):
+            self._requests.write(
+                f"setting live on {len(part)} points",
+                version.collection,
+                lambda seconds, part=part: self._client.set_payload(  # type: ignore[misc]
+                    version.collection, {"live": is_live}, points=list(part), wait=True, timeout=seconds
+                ),
+                deadline,
+            )
+
+    def sweep(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
+        deadline = Deadline(timeout_seconds)
+        ordered = sorted(set(generations), key=lambda each: (each.generation, each.document_id))
+        for number, keys in groupby(ordered, key=lambda each: each.generation):
+            for part in _parts([str(each.document_id) for each in keys], DOCUMENTS_PER_FILTER):
+                generation = models.FieldCondition(key="generation", match=models.MatchValue(value=number))
+                chosen = models.Filter(must=[is_any_of("document_id", part), generation])
+                self._requests.write(
+                    f"sweeping {len(part)} generations",
+                    version.collection,
+                    lambda seconds, chosen=chosen: self._client.delete(  # type: ignore[misc]
+                        version.collection, models.FilterSelector(filter=chosen), wait=True, timeout=seconds
+                    ),
+                    deadline,
+                )
+
+    # --- read -------------------------------------------------------------------------------------------------------
+
+    def read_back(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> list[StoredChunk]:
+        return [stored(record) for record in self._retrieve(version, chunk_ids, with_payload=STORED)]
+
+    def vectors(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Vector]:
+        return {
+            UUID(str(record.id)): np.asarray(record.vector[DENSE], dtype=np.float32)
+            for record in self._retrieve(version, chunk_ids, with_payload=False, with_vectors=[DENSE])
+            if isinstance(record.vector, dict) and DENSE in record.vector
+        }
+
+    def _retrieve(
+        self,
+        version: IndexVersion,
+        chunk_ids: Sequence[UUID],
+        *,
+        with_payload: Any,
+        with_vectors: Any = False,
+    ) -> Iterator[models.Record]:
+        name = version.collection
+        for part in _parts(list(dict.fromkeys(chunk_ids)), IDS_PER_REQUEST):
+            yield from self._requests.ask(
+                f"reading {len(part)} points back",
+                name,
+                lambda seconds, part=part: self._client.retrieve(  # type: ignore[misc]
+                    name,
+                    [str(each) for each in part],
+                    with_payload=with_payload,
+                    with_vectors=with_vectors,
+                    timeout=seconds,
+                ),
+            )
+
+    def points(self, version: IndexVersion) -> Iterator[StoredChunk]:
+        for page in self._pages(version, STORED):
+            yield from map(stored, page)
+
+    def _pages(
+        self,
+        version: IndexVersion,
+        fields: list[str],
+        *,
+        chosen: models.Filter | None = None,
+        deadline: Deadline | None = None,
+    ) -> Iterator[list[models.Record]]:
+        """The points in the order of their ids; a scroll goes on from an id, so a page may be asked for again."""
+        name, offset = version.collection, None
+        while True:
+            page, offset = self._requests.ask(
+                f"streaming {name}",
+                name,
+                lambda seconds, offset=offset: self._client.scroll(  # type: ignore[misc]
+                    name,
+                    scroll_filter=chosen,
+                    limit=POINTS_PER_PAGE,
+                    offset=offset,
+                    with_payload=fields,
+                    with_vectors=False,
+                    timeout=seconds,
+                ),
+                deadline,
+            )
+            yield page
+            if offset is None:
+                return
+
+    def search(
+        self,
+        version: IndexVersion,
+        query: Vector | SparseVector,
+        *,
+        tenant: str,
+        access: Sequence[str],
+        limit: int,
+        timeout_seconds: float,
+        exact: bool = False,
+    ) -> list[ScoredPoint]:
+        check_query(query, dimension=version.settings.model.dimension)
+        if not access or (isinstance(query, SparseVector) and not query.indices):
+            return []
+        is_tenant = models.FieldCondition(key="tenant", match=models.MatchValue(value=tenant))
+        name = version.collection
+        found = self._requests.ask(
+            f"searching {name}",
+            name,
+            lambda seconds: self._client.query_points(
+                name,
+                query=query_of(query),
+                using=SPARSE if isinstance(query, SparseVector) else DENSE,
+                query_filter=models.Filter(must=[is_tenant, is_any_of("access", list(access))]),
+                search_params=models.SearchParams(exact=exact),
+                limit=limit,
+                with_payload=FOUND,
+                timeout=seconds,
+            ),
+            Deadline(timeout_seconds),
+        )
+        return [hit(point) for point in found.points]
+
+
+def _parts(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

@@ -1,0 +1,183 @@
+"""The vector adapter on the local stack's Qdrant gateway."""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import SecretStr
+from qdrant_client import QdrantClient, models
+
+from concordance.errors import Misconfigured, Transient, Unavailable
+from concordance.model import IndexVersion
+from concordance.settings import Settings
+from concordance.stores import VectorStore, open_vectors
+from contract.vector_contract import SECONDS, VectorContract, count, settle, upsert
+from support.index_rows import Written, index_version, points
+from support.silent_proxy import closed_port, silent_after
+
+# Fast failures: what is tested is the error, not the patience.
+IMPATIENT = {"retry_attempts": 2, "retry_wait_seconds": 0.01, "request_timeout_seconds": 5}
+
+
+def at(settings: Settings, **changes: Any) -> Settings:
+    """The same server with some settings changed."""
+    return settings.model_copy(update={"qdrant_url": settings.effective_qdrant_url, **IMPATIENT, **changes})
+
+
+class RawQdrant:
+    """Reads with a client of its own, as any other application would."""
+
+    def __init__(self, settings: Settings) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            self.client = QdrantClient(
+                url=settings.effective_qdrant_url,
+                api_key=settings.qdrant_api_key.get_secret_value(),
+                check_compatibility=False,
+            )
+
+    def live_points(self, version: IndexVersion) -> set[UUID]:
+        chosen = models.Filter(must=[models.FieldCondition(key="live", match=models.MatchValue(value=True))])
+        found, _ = self.client.scroll(version.collection, scroll_filter=chosen, limit=10_000, with_payload=False)
+        return {UUID(str(record.id)) for record in found}
+
+
+class TestEmbeddedVectors(VectorContract):
+    """All of the contract, and what comes with a wire."""
+
+    @pytest.fixture
+    def vectors(self, stack: Settings) -> Iterator[VectorStore]:
+        store = open_vectors(stack)
+        yield store
+        store.close()
+
+    @pytest.fixture
+    def raw(self, stack: Settings) -> Iterator[RawQdrant]:
+        reader = RawQdrant(stack)
+        yield reader
+        reader.client.close()
+
+    @pytest.fixture
+    def version(self, raw: RawQdrant) -> Iterator[IndexVersion]:
+        own = index_version()
+        yield own
+        raw.client.delete_collection(own.collection)
+
+    def test_a_collection_is_what_the_model_names(self, raw: RawQdrant, version: IndexVersion) -> None:
+        found = raw.client.get_collection(version.collection)
+        dense = found.config.params.vectors["dense"]
+        assert (dense.size, dense.distance) == (version.settings.model.dimension, models.Distance.DOT)
+        assert found.config.params.sparse_vectors["bm25"].modifier == models.Modifier.IDF
+        assert {field: str(index.data_type.value) for field, index in found.payload_schema.items()} == {
+            "document_id": "keyword",
+            "generation": "integer",
+            "tenant": "keyword",
+            "source": "keyword",
+            "access": "keyword",
+            "live": "bool",
+        }
+
+    def test_a_payload_is_what_the_model_names(
+        self, vectors: VectorStore, raw: RawQdrant, version: IndexVersion
+    ) -> None:
+        document = Written("a", texts=("only words",), access=("public", "staff"))
+        (point,) = upsert(vectors, version, document)
+        settle(vectors, version, document)
+        (record,) = raw.client.retrieve(version.collection, [str(point.chunk_id)])
+        assert record.payload == {
+            "document_id": str(document.document_id),
+            "generation": 1,
+            "index": 0,
+            "tenant": "acme",
+            "source": "manuals",
+            "uri": "a",
+            "title": "A title",
+            "heading_path": ["Guide", "Part 0"],
+            "text": "only words",
+            "text_digest": point.text_digest,
+            "access": ["public", "staff"],
+            "live": True,
+        }
+
+    def test_requests_are_cut_by_their_bytes(self, stack: Settings, version: IndexVersion) -> None:
+        document = Written("a", texts=["\x01" * 4_000 + str(number) for number in range(40)])
+        store = open_vectors(at(stack, upsert_bytes=65_536))
+        try:
+            upsert(store, version, document)
+            assert count(store, version) == 40
+        finally:
+            store.close()
+
+    def test_the_raw_alias_leads_to_the_collection(
+        self, vectors: VectorStore, raw: RawQdrant, version: IndexVersion
+    ) -> None:
+        upsert(vectors, version, Written("a"))
+        vectors.point_to(version)
+        assert raw.client.count("concordance").count == 2
+
+    def test_an_alias_that_names_something_else_is_a_clear_error(
+        self, vectors: VectorStore, raw: RawQdrant, version: IndexVersion
+    ) -> None:
+        name = f"somebody_elses_{version.version}"
+        raw.client.create_collection(name, vectors_config=models.VectorParams(size=4, distance=models.Distance.DOT))
+        alias = models.CreateAlias(collection_name=name, alias_name="concordance")
+        gone = models.DeleteAlias(alias_name="concordance")
+        operations = [models.CreateAliasOperation(create_alias=alias)]
+        if vectors.pointer() is not None:
+            operations.insert(0, models.DeleteAliasOperation(delete_alias=gone))
+        raw.client.update_collection_aliases(operations)
+        try:
+            with pytest.raises(Misconfigured, match=name):
+                vectors.pointer()
+        finally:
+            raw.client.update_collection_aliases([models.DeleteAliasOperation(delete_alias=gone)])
+            raw.client.delete_collection(name)
+        assert vectors.pointer() is None
+
+    def test_a_wrong_key_says_which_setting_to_check(self, stack: Settings) -> None:
+        store = open_vectors(at(stack, qdrant_api_key=SecretStr("not the key")))
+        try:
+            with pytest.raises(Misconfigured, match="qdrant_api_key") as refused:
+                store.ping()
+            assert "not the key" not in str(refused.value)
+        finally:
+            store.close()
+
+    def test_a_server_that_is_not_there_is_unavailable(self, stack: Settings) -> None:
+        port, version = closed_port(), index_version()
+        store = open_vectors(at(stack, qdrant_url=f"http://127.0.0.1:{port}"))
+        try:
+            with pytest.raises(Unavailable, match=str(port)):
+                store.ping()
+            with pytest.raises(Unavailable):
+                upsert(store, version, Written("a"))
+        finally:
+            store.close()
+
+    def test_an_address_that_is_none_is_misconfigured(self, stack: Settings) -> None:
+        with pytest.raises(Misconfigured, match="qdrant_url"):
+            open_vectors(at(stack, qdrant_url="ftp://127.0.0.1:1"))
+
+    def test_a_server_that_stops_answering_does_not_hold_a_call(self, stack: Settings, version: IndexVersion) -> None:
+        host, _, port = stack.effective_qdrant_url.rpartition("/")[2].rpartition(":")
+        answers = threading.Event()
+        answers.set()
+        with silent_after((host, int(port)), answers=answers) as proxy:
+            store = open_vectors(at(stack, qdrant_url=f"http://127.0.0.1:{proxy}"))
+            try:
+                upsert(store, version, Written("before"))
+                answers.clear()
+                started = time.monotonic()
+                with pytest.raises(Transient):
+                    store.upsert(version, points(version, Written("after")), timeout_seconds=1)
+                # A bound on what is promised to end, many times above the promise: not a measurement.
+                assert time.monotonic() - started < SECONDS
+            finally:
+                answers.set()
+                store.close()
