@@ -7,9 +7,11 @@ are written anew each time, so that an address or a secret is changed in one pla
 
 from __future__ import annotations
 
+import os
 import sys
 from urllib.parse import urlsplit
 
+from airflow.configuration import conf
 from airflow.models import Connection, Pool
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
@@ -20,6 +22,8 @@ import concordance_airflow as glue
 from concordance.errors import ConcordanceError
 from concordance.ledger.migrate import migrate
 from concordance.settings import Settings, load_settings
+
+MIN_PASSWORD_CHARACTERS = 12
 
 
 def main() -> int:
@@ -41,8 +45,23 @@ def main() -> int:
                 session.delete(stored)
                 session.flush()
             session.add(wanted)
+    if "FabAuthManager" in conf.get("core", "auth_manager"):
+        _ensure_admin(os.environ.get("AIRFLOW_ADMIN_PASSWORD", ""))
     print(f"Prepared: the ledger, and Airflow with {len(glue.POOLS)} pools and {len(connections)} connections")
     return 0
+
+
+def _ensure_admin(password: str) -> None:
+    """The first account; one that is there keeps its password, which it may have changed."""
+    from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
+
+    with get_application_builder() as builder:
+        manager = builder.sm
+        if manager.find_user(username="admin"):
+            return
+        if len(password) < MIN_PASSWORD_CHARACTERS:
+            raise SystemExit(f"AIRFLOW_ADMIN_PASSWORD needs at least {MIN_PASSWORD_CHARACTERS} characters")
+        manager.add_user("admin", "Admin", "Admin", "admin@localhost", manager.find_role("Admin"), password)
 
 
 def connections_of(settings: Settings) -> list[Connection]:
