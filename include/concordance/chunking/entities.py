@@ -132,9 +132,14 @@ class Gazetteer:
         return tuple(Mention(entity, counts[entity]) for entity in sorted(counts))
 
     def linked(self, chunks: Iterable[Chunk]) -> list[Chunk]:
-        """The chunks with their mentions: those of the body alone. The header repeats the document's title in each chunk,
-        which says nothing about where the name occurs."""
-        return [replace(chunk, mentions=self.mentions(chunk.text.partition("\n\n")[2])) for chunk in chunks]
+        """The chunks with their mentions, in the body and its own heading. The rest of the header is left out: it
+        repeats the document's title in each chunk, which says nothing about where a name occurs."""
+        return [
+            replace(
+                chunk, mentions=self.mentions("\n".join((*chunk.heading_path[-1:], chunk.text.partition("\n\n")[2])))
+            )
+            for chunk in chunks
+        ]
 
     def _found(self, text: str) -> Iterator[tuple[int, int, Name]]:
         """Every occurrence that counts by itself, as (start, end, name), overlapping ones included."""
