@@ -26,9 +26,10 @@ _MAKE = ("--system", "--user-group", "--no-create-home", "--home-dir", "/nonexis
 
 # linux/capability.h and linux/prctl.h. Reading past closed folders is the smaller right; containers often have only
 # the larger one to give.
-_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE = 2, 1
+_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE, _CAP_SETPCAP = 2, 1, 8
 _CAPABILITY_VERSION_3 = 0x20080522
-_PR_SET_KEEPCAPS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 8, 47, 2
+_PR_SET_SECUREBITS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 28, 47, 2
+_NO_SETUID_FIXUP = 1 << 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,9 @@ def for_database(paths: Sequence[Path], *, shared: Sequence[Path]) -> Account | 
     closed = [folder for path in paths for folder in path.parents if not _passes(folder, account)]
     if not closed:
         return account
+    held = _held()
     for capability in (_CAP_DAC_READ_SEARCH, _CAP_DAC_OVERRIDE):
-        if _held() & (1 << capability):
+        if held & (1 << capability) and held & (1 << _CAP_SETPCAP):
             return Account(account.name, account.uid, account.gid, capability)
     raise Misconfigured(
         f"PostgreSQL cannot run as root, and the account {account.name} may not pass {closed[0]}: start the stack as a "
@@ -83,7 +85,9 @@ def become(account: Account) -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if account.capability is not None:
-        _checked(libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
+        # Else the capability ends with root's number, and `access`, which PostgreSQL asks about its own programs, would
+        # leave it out of account.
+        _checked(libc.prctl(_PR_SET_SECUREBITS, _NO_SETUID_FIXUP, 0, 0, 0))
     os.setgroups([])
     os.setresgid(account.gid, account.gid, account.gid)
     os.setresuid(account.uid, account.uid, account.uid)

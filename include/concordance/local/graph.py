@@ -28,6 +28,15 @@ NAME = "graph"
 DATABASE = "graph"
 PASSWORD = "CONCORDANCE_NEO4J_PASSWORD"  # noqa: S105  the variable's name
 _PROBE_SECONDS = 3
+# Without this, ArcadeDB keeps up to 1 GB of logs of its own beside what the supervisor keeps of its output.
+_LOGGING = """\
+handlers = java.util.logging.ConsoleHandler
+java.util.logging.ConsoleHandler.formatter = com.arcadedb.log.LogFormatter
+.level = INFO
+io.undertow.level = WARNING
+org.xnio.level = WARNING
+org.jboss.level = WARNING
+"""
 # Bolt's magic number, then four versions that the client offers; the server answers with the one it takes.
 _BOLT_HELLO = bytes.fromhex("6060b017 00000405 00000004 00000000 00000000")
 
@@ -45,7 +54,6 @@ def program(settings: Settings, state: State, secrets: Mapping[str, str]) -> Pro
     return Program(
         name=NAME,
         argv=(sys.executable, "-m", "concordance.local.graph", *words),
-        # ArcadeDB writes its own log below the folder that it is started in.
         directory=folder,
         environment={PASSWORD: secrets["neo4j_password"]},
         ports={"bolt_port": settings.bolt_port, "arcade_http_port": settings.arcade_http_port},
@@ -87,6 +95,10 @@ def serve(data: Path, *, bolt_port: int, http_port: int, heap_bytes: int) -> Non
     """Run the server in this process until SIGTERM or SIGINT, then close the database cleanly."""
     from arcadedb_embedded.server import ArcadeDBServer  # starts a JVM
 
+    data.mkdir(mode=0o700, exist_ok=True)
+    logging = data / "logging.properties"
+    logging.write_text(_LOGGING)
+    os.environ["ARCADEDB_JVM_ERROR_FILE"] = str(data / "crash-%p.log")
     server = ArcadeDBServer(
         root_path=str(data),
         root_password=os.environ.pop(PASSWORD),
@@ -101,7 +113,12 @@ def serve(data: Path, *, bolt_port: int, http_port: int, heap_bytes: int) -> Non
         },
         jvm_kwargs={
             "heap_size": f"{heap_bytes // 1024}k",
-            "jvm_args": ["-Djava.net.preferIPv4Stack=true", "-XX:-UsePerfData", "-XX:+ExitOnOutOfMemoryError"],
+            "jvm_args": [
+                f"-Djava.util.logging.config.file={logging}",
+                "-Djava.net.preferIPv4Stack=true",
+                "-XX:-UsePerfData",
+                "-XX:+ExitOnOutOfMemoryError",
+            ],
         },
     )
     asked = threading.Event()

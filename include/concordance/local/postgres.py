@@ -155,6 +155,7 @@ def _run_initdb(state: State, data: Path, password_file: Path, run_as: Account |
         "--data-checksums",
     )
     environment = {**base_environment(state), processes.PROGRAM: NAME}
+    state.log_file("initdb").unlink(missing_ok=True)
     launch.write(state, "initdb", Launch(argv, environment, str(data.parent), run_as))
     try:
         done = subprocess.run(

@@ -22,6 +22,8 @@ from concordance.local.state import State
 MARKER = "CONCORDANCE_STACK"
 PROGRAM = "CONCORDANCE_PROGRAM"
 SUPERVISOR = "supervisor"
+UNKNOWN = "unknown"
+_POLL_SECONDS = 0.1
 
 
 def cluster_name(state: State) -> str:
@@ -38,7 +40,7 @@ def members(state: State) -> list[psutil.Process]:
 def is_member(process: psutil.Process, state: State) -> bool:
     """Whether a process belongs to this stack. Zombies do not: they run nothing and wait for their parent."""
     try:
-        if process.status() == psutil.STATUS_ZOMBIE:
+        if not _is_running(process):
             return False
         return _has_title(process, state) or process.environ().get(MARKER) == str(state.path)
     except (psutil.Error, OSError):
@@ -64,9 +66,9 @@ def program_of(process: psutil.Process, state: State) -> str:
     try:
         if _has_title(process, state):
             return "postgres"
-        return process.environ().get(PROGRAM, "unknown")
+        return process.environ().get(PROGRAM, UNKNOWN)
     except (psutil.Error, OSError):
-        return "unknown"
+        return UNKNOWN
 
 
 def find(state: State, program: str) -> psutil.Process | None:
@@ -80,6 +82,26 @@ def find(state: State, program: str) -> psutil.Process | None:
         except psutil.Error:
             continue
     return None
+
+
+def wait_end(process: psutil.Process, *, seconds: float) -> bool:
+    """Wait until a process has ended; False when it still runs after `seconds`.
+
+    Where the first process of a container collects no dead children, they stay as zombies: those count as ended.
+    """
+    deadline = time.monotonic() + seconds
+    while _is_running(process):
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _is_running(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def stop_members(state: State, *, wait_seconds: float) -> list[str]:
@@ -99,14 +121,14 @@ def stop_members(state: State, *, wait_seconds: float) -> list[str]:
             elif process.pid not in asked:
                 _ask(process, state)
                 asked.add(process.pid)
-        psutil.wait_procs(found, timeout=0.2)
+        time.sleep(_POLL_SECONDS)
         if time.monotonic() >= deadline + 10:
             left = ", ".join(str(process.pid) for process in members(state))
             if left:
                 raise Unavailable(
                     f"the processes {left} of the stack in {state.path} do not end: stop them with `kill -9`"
                 )
-    return sorted(stopped - {"unknown"})
+    return sorted(stopped - {UNKNOWN, SUPERVISOR})
 
 
 def _ask(process: psutil.Process, state: State) -> None:

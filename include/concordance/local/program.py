@@ -27,7 +27,8 @@ class Program:
     `environment`: what it needs beyond `base_environment`; secrets may stand here (it is kept in a 0600 file).
     `ports`: by the setting that changes each, the loopback ports that it listens on.
     `prepare`: called before it is started, when it does not run (make folders, set up a database). Idempotent.
-    `ready`: returns when it serves; raises `Unavailable` saying what is missing. Called often, within seconds.
+    `ready`: returns when it serves; raises `Unavailable` saying what is missing. Called often, within seconds. Without
+    it, a program counts as ready when it has stayed up for some seconds.
     `establish`: called each time it became ready after a start (accounts, schemas). Idempotent.
     `version`: for people; called by `status`.
     `stop_signal` asks it to stop, with its children when `stop_children`; after `stop_seconds` it is killed.
@@ -43,7 +44,7 @@ class Program:
     account: Account | None = None
     pid_file: Path | None = None
     prepare: Callable[[], None] = _nothing
-    ready: Callable[[], None] = _nothing
+    ready: Callable[[], None] | None = None
     establish: Callable[[], None] = _nothing
     version: Callable[[], str] = str
     stop_signal: str = "TERM"

@@ -6,90 +6,48 @@ to do. A second `up` changes nothing. `down` leaves no process, also when the su
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import errno
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import contextmanager
 
-import psutil
+from pydantic import SecretStr
 
 from concordance.errors import ConcordanceError, Misconfigured, Unavailable
-from concordance.local import launch, postgres, processes, supervision
+from concordance.local import health, launch, postgres, processes, supervision
 from concordance.local import programs as make
 from concordance.local import state as states
+from concordance.local.health import Condition, Service, StackStatus
+from concordance.local.ports import check_ports
 from concordance.local.program import Program
 from concordance.local.programs import Selection
 from concordance.local.state import State
 from concordance.local.supervision import Supervised
-from concordance.settings import ENVIRONMENT_PREFIX, Settings
+from concordance.settings import Settings
+
+__all__ = ["Condition", "Report", "Service", "StackStatus", "down", "status", "up"]
 
 _POLL_SECONDS = 0.1
 _ORPHAN_SECONDS = 30
-_LOG_TAIL_BYTES = 16_384
 
 Report = Callable[[str], None]
 
 
-class Condition(enum.StrEnum):
-    """How a service is."""
-
-    RUNNING = "running"
-    STARTING = "starting"
-    DONE = "done"
-    STOPPED = "stopped"
-    FAILED = "failed"
+def _silent(line: str) -> None:
+    del line
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
-    """One service for people and programs; `detail` says what is wrong and what to do, or is empty."""
-
-    name: str
-    condition: Condition
-    address: str
-    version: str
-    pid: int | None
-    uptime_seconds: float | None
-    log_file: Path
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StackStatus:
-    """The whole stack. `is_wanted` of a service that nobody started is False: it does not count for health."""
-
-    state_dir: Path
-    services: tuple[Service, ...]
-    wanted: frozenset[str]
-
-    @property
-    def is_healthy(self) -> bool:
-        """Whether everything that was started answers, and anything was. The exit code of `status`."""
-        good = (Condition.RUNNING, Condition.DONE)
-        return bool(self.wanted) and all(
-            service.condition in good for service in self.services if service.name in self.wanted
-        )
-
-    @property
-    def is_stopped(self) -> bool:
-        """Whether nothing runs."""
-        return all(service.pid is None for service in self.services)
-
-
-def up(settings: Settings, *, programs: Selection = "stores", report: Report = lambda line: None) -> StackStatus:
+def up(settings: Settings, *, programs: Selection = "stores", report: Report = _silent) -> StackStatus:
     """Start what is not running of the selection, and wait until all of it answers.
 
-    `report` gets a line for each step. The secrets that are generated on the first call are read by the next
-    `load_settings`. Raises `Misconfigured` or `Unavailable`, with nothing of what was started left behind.
+    `report` gets a line for each step. The secrets that the first call generates are read by the next `load_settings`.
+    Raises `Misconfigured` or `Unavailable`, with nothing of what was started left behind.
     """
     state = states.create(settings)
     with _full_disk_named(state), states.locked(state, wait_seconds=settings.stack_start_seconds):
         secrets = states.ensure_secrets(state)
+        settings = _with_secrets(settings, secrets)
         account = postgres.choose_account(state)
         stores = make.stores(settings, state, secrets=secrets, database_account=account)
         everything = make.everything(settings, state, secrets=secrets, database_account=account)
@@ -108,20 +66,20 @@ def status(settings: Settings) -> StackStatus:
     stored = states.read_secrets(state)
     secrets = {name: stored.get(name, "") for name in states.SECRET_NAMES}
     everything = make.everything(settings, state, secrets=secrets, database_account=None)
-    supervised = supervision.ask(state) if state.run.is_dir() else None
-    if supervised is None:
+    known = supervision.ask(state) if state.run.is_dir() else None
+    if known is None:
         orphans = {processes.program_of(process, state): process for process in reversed(processes.members(state))}
-        services = tuple(_unsupervised(program, state, orphans.get(program.name)) for program in everything)
+        services = tuple(health.unsupervised(state, program, orphans.get(program.name)) for program in everything)
         return StackStatus(state.path, services, frozenset(orphans))
-    known = supervised
     with ThreadPoolExecutor(max_workers=len(everything)) as pool:
-        services = tuple(
-            pool.map(lambda program: _service(settings, state, program, known.get(program.name)), everything)
-        )
-    return StackStatus(state.path, services, frozenset(supervised))
+        asked = [
+            pool.submit(health.supervised, settings, state, program=program, known=known.get(program.name))
+            for program in everything
+        ]
+        return StackStatus(state.path, tuple(one.result() for one in asked), frozenset(known))
 
 
-def down(settings: Settings, *, report: Report = lambda line: None) -> StackStatus:
+def down(settings: Settings, *, report: Report = _silent) -> StackStatus:
     """Stop everything; the data stays. Nothing to stop is no error.
 
     Raises `Misconfigured` for a state folder of another user, `Unavailable` for a process that cannot be stopped.
@@ -137,21 +95,24 @@ def down(settings: Settings, *, report: Report = lambda line: None) -> StackStat
     return status(settings)
 
 
-@contextlib.contextmanager
+def _with_secrets(settings: Settings, secrets: Mapping[str, str]) -> Settings:
+    """The settings as they will be read after this `up`: those of the first one were read before there were secrets."""
+    missing = {
+        name: SecretStr(secret)
+        for name, secret in secrets.items()
+        if name in Settings.model_fields and not getattr(settings, name).get_secret_value()
+    }
+    return settings.model_copy(update=missing)
+
+
+@contextmanager
 def _full_disk_named(state: State) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise _full_disk(state) from None
-
-
-def _full_disk(state: State) -> Misconfigured:
-    return Misconfigured(
-        f"the disk of {state.path} is full: free some space, or set {ENVIRONMENT_PREFIX}STATE_DIR to a folder on "
-        "another disk, and run `up` again"
-    )
+        raise health.full_disk(state) from None
 
 
 def _bring_up(
@@ -163,7 +124,7 @@ def _bring_up(
     known = supervised or {}
     _check_unchanged(state, wanted, known)
     missing = [program for program in wanted if not _stands(state, program, known.get(program.name))]
-    _check_ports(missing)
+    check_ports(missing)
     for program in missing:
         program.prepare()
     try:
@@ -178,7 +139,7 @@ def _bring_up(
         _start(settings, state, wanted=wanted, missing=missing, report=report)
     except BaseException as error:
         try:
-            _take_down(state, missing if supervised is not None else None)
+            _take_down(state, None if supervised is None else missing)
         except ConcordanceError as second:
             error.add_note(f"and what was started could not be stopped: {second}")
         raise
@@ -205,72 +166,36 @@ def _check_unchanged(state: State, wanted: Sequence[Program], known: Mapping[str
     changed = [program.name for program in alive if not program.one_shot and not _is_unchanged(state, program)]
     if changed:
         raise Misconfigured(
-            f"{', '.join(changed)} of {state.path} run with other settings than the present ones: run "
-            "`python -m concordance down`, then `up`"
+            f"what runs in {state.path} was started with other settings than the present ones ({', '.join(changed)}): "
+            "run `python -m concordance down`, then `up`"
         )
-
-
-def _check_ports(missing: Sequence[Program]) -> None:
-    taken: dict[int, str] = {}
-    for program in missing:
-        for setting, port in program.ports.items():
-            variable = ENVIRONMENT_PREFIX + setting.upper()
-            if port in taken:
-                raise Misconfigured(f"{variable} and {taken[port]} are both {port}: give each its own port")
-            taken[port] = variable
-            if not _is_free(port):
-                raise Misconfigured(
-                    f"port {port} on 127.0.0.1, which {program.name} needs, is in use{_holder(port)}: stop that "
-                    f"program, or set {variable} to a free port"
-                )
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the servers do: a connection that ended a moment ago does not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-            probe.listen(1)
-        except OSError:
-            return False
-    return True
-
-
-def _holder(port: int) -> str:
-    with contextlib.suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            if connection.status != psutil.CONN_LISTEN or connection.pid is None or not connection.laddr:
-                continue
-            if connection.laddr.port == port:
-                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
-    return ""
 
 
 def _start(
     settings: Settings, state: State, *, wanted: Sequence[Program], missing: Sequence[Program], report: Report
 ) -> None:
-    """Start the missing programs as soon as what they need is ready, and wait until every wanted one is."""
-    waiting, pending = list(missing), {program.name: program for program in wanted if program not in missing}
-    begun = dict.fromkeys(pending, time.monotonic())
+    """Start the missing programs, each as soon as what it needs is ready, and wait until every wanted one is."""
+    waiting = list(missing)
+    pending = [program for program in wanted if program not in missing]
+    begun = {program.name: time.monotonic() for program in pending}
     names, ready = {program.name for program in wanted}, set[str]()
-    started = {program.name for program in missing}
     while waiting or pending:
         for program in [each for each in waiting if set(each.needs) & names <= ready]:
             supervision.start_program(state, program.name)
+            begun[program.name] = time.monotonic()
             waiting.remove(program)
-            pending[program.name], begun[program.name] = program, time.monotonic()
+            pending.append(program)
         known = supervision.ask(state)
         if known is None:
             raise Unavailable(f"the supervisor ended while it was starting: see {state.log_file('supervisord')}")
-        for program in list(pending.values()):
-            lacks = _lacks(state, program, known.get(program.name))
+        for program in list(pending):
+            lacks = health.lacks(state, program, known.get(program.name))
             if lacks is None:
-                if program.name in started:
+                if program in missing:
                     program.establish()
                     report(f"{program.name}: ready{f' on {program.address}' if program.address else ''}")
                 ready.add(program.name)
-                del pending[program.name]
+                pending.remove(program)
             elif time.monotonic() - begun[program.name] > settings.stack_start_seconds:
                 raise Unavailable(
                     f"{program.name} was not ready within {settings.stack_start_seconds:g} s ({lacks}): "
@@ -280,50 +205,15 @@ def _start(
             time.sleep(_POLL_SECONDS)
 
 
-def _lacks(state: State, program: Program, known: Supervised | None) -> str | None:
-    """What a started program lacks to be ready, None when nothing. Raises when it cannot become ready."""
-    if known is None:
-        raise Unavailable(f"the supervisor does not know {program.name}: run `python -m concordance down`, then `up`")
-    if known.state == "FATAL" or (program.one_shot and known.state == "EXITED" and not known.is_done):
-        raise _dead(state, program)
-    if program.one_shot:
-        return None if known.is_done else "it has not ended"
-    if not known.is_alive:
-        return "it died and is started again"
-    try:
-        program.ready()
-    except Unavailable as error:
-        return str(error)
-    return None
-
-
-def _dead(state: State, program: Program) -> ConcordanceError:
-    log = state.log_file(program.name)
-    tail = _tail(log)
-    if "No space left on device" in tail:
-        return _full_disk(state)
-    what = "failed" if program.one_shot else "ended as often as it was started"
-    return Unavailable(f"{program.name} {what}: the last lines of {log} say why")
-
-
-def _tail(log: Path) -> str:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _LOG_TAIL_BYTES))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""
-
-
 def _take_down(state: State, started: Sequence[Program] | None) -> None:
     """Stop what a failed `up` started: some programs, or with None the whole stack."""
     if started is None:
-        _stop_everything(state, report=lambda line: None)
+        _stop_everything(state, report=_silent)
         return
+    names = {program.name for program in started}
     for program in reversed(started):
         supervision.stop_program(state, program.name)
     deadline = time.monotonic() + sum(program.stop_seconds for program in started) + 10
-    names = {program.name for program in started}
     while any(one.pid for one in (supervision.ask(state) or {}).values() if one.name in names):
         if time.monotonic() > deadline:
             raise Unavailable(f"{', '.join(sorted(names))} do not end: run `python -m concordance down`")
@@ -331,57 +221,16 @@ def _take_down(state: State, started: Sequence[Program] | None) -> None:
 
 
 def _stop_everything(state: State, *, report: Report) -> None:
-    found = processes.members(state)
-    names = sorted({processes.program_of(process, state) for process in found} - {"unknown", processes.SUPERVISOR})
-    if state.run.is_dir() and supervision.shut_down(state):
-        # It stops its programs one after the other, each within its own time, then itself.
-        psutil.wait_procs(found, timeout=_ORPHAN_SECONDS * max(1, len(names)) + 10)
+    found = {processes.program_of(process, state) for process in processes.members(state)}
+    names = sorted(found - {processes.UNKNOWN, processes.SUPERVISOR})
+    supervisor = supervision.find(state)
+    if supervisor is not None and state.run.is_dir() and supervision.shut_down(state):
+        # It stops its programs one after the other, each within its own time, then itself. What they have left behind
+        # is found afterwards.
+        processes.wait_end(supervisor, seconds=_ORPHAN_SECONDS * len(names) + 10)
     processes.stop_members(state, wait_seconds=_ORPHAN_SECONDS)
     if names:
         report(f"stopped: {', '.join(names)}")
     for left in state.run.glob("*") if state.run.is_dir() else ():
         # How programs are started holds secrets, and a socket without its process only misleads.
         left.unlink(missing_ok=True)
-
-
-def _unsupervised(program: Program, state: State, orphan: psutil.Process | None) -> Service:
-    detail = "it runs without its supervisor: `up` starts it anew, `down` stops it" if orphan else ""
-    return Service(
-        name=program.name,
-        condition=Condition.FAILED if orphan else Condition.STOPPED,
-        address=program.address,
-        version=program.version(),
-        pid=orphan.pid if orphan else None,
-        uptime_seconds=None,
-        log_file=state.log_file(program.name),
-        detail=detail,
-    )
-
-
-def _service(settings: Settings, state: State, program: Program, known: Supervised | None) -> Service:
-    condition, detail = _condition(settings, state, program, known)
-    alive = known is not None and known.is_alive
-    return Service(
-        name=program.name,
-        condition=condition,
-        address=program.address,
-        version=program.version(),
-        pid=known.pid if known else None,
-        uptime_seconds=round(max(0.0, time.time() - known.started), 1) if known and alive else None,
-        log_file=state.log_file(program.name),
-        detail=detail,
-    )
-
-
-def _condition(settings: Settings, state: State, program: Program, known: Supervised | None) -> tuple[Condition, str]:
-    if known is None or (known.state in ("STOPPED", "STOPPING") and not known.pid):
-        return Condition.STOPPED, ""
-    try:
-        lacks = _lacks(state, program, known)
-    except ConcordanceError as error:
-        return Condition.FAILED, f"{error}; then run `python -m concordance up`"
-    if lacks is None:
-        return (Condition.DONE if program.one_shot else Condition.RUNNING), ""
-    if known.is_alive and time.time() - known.started > settings.stack_start_seconds:
-        return Condition.FAILED, f"{lacks}: see {state.log_file(program.name)}"
-    return Condition.STARTING, lacks

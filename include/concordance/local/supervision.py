@@ -32,7 +32,7 @@ _START_SECONDS = 60
 _SOCKET = "control.sock"
 # A program that ends sooner than this after its start counts as one that could not be started.
 _SETTLED_SECONDS = 5
-_RETRIES = 4
+_RETRIES = 3
 _NO_ANSWER = (OSError, http.client.HTTPException, xmlrpc.client.Error)
 
 
@@ -243,9 +243,10 @@ class _UnixTransport(xmlrpc.client.Transport):
     def __init__(self, path: str) -> None:
         super().__init__()
         self._path = path
+        self._connection: tuple[Any, Any] = (None, None)
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        # Where the base class looks for what it must close. The socket's file is the address, the host means nothing.
-        connection = _UnixConnection(self._path)
+        # `_connection` is where the base class keeps what it must close. The socket's file is the address here.
+        connection: http.client.HTTPConnection = self._connection[1] or _UnixConnection(self._path)
         self._connection = (host, connection)
         return connection
