@@ -88,7 +88,6 @@ class ConfinedChild:
             raise Misconfigured(
                 f"the parser's process cannot be started ({type(error).__name__}): check {self._command[0]}"
             ) from None
-        self.served = 0
         with contextlib.suppress(psutil.Error):
             self._watched = psutil.Process(self._process.pid)
         try:
@@ -115,6 +114,7 @@ class ConfinedChild:
     def stop(self) -> None:
         """End the child, at once, and leave nothing behind."""
         process, self._process, self._watched = self._process, None, None
+        self.served = 0
         if process is None:
             return
         if process.poll() is None:

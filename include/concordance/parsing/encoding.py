@@ -22,7 +22,9 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _SAMPLE_BYTES = 65_536
-_MAX_FAULTS_PER_MILLION = 1_000
+_MIN_GOOD_PER_FAULT = 10
+_MIN_ZERO_SHARE = 0.4
+_MAX_ZERO_SHARE = 0.02
 _MAX_WESTERN_SHARE = 0.25
 _MAX_COMBINING = 8
 
@@ -31,6 +33,7 @@ _UNWANTED = re.compile(
     "[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
     "\ud800-\udfff\ufeff\ufff9-\ufffb\ufffe\uffff]"
 )
+_BEYOND_ASCII = re.compile("[^\x00-\x7f]")
 _LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 _FORM_FEED = re.compile("\x0c")
 _META_CHARSET = re.compile(rb"""charset\s*=\s*["']?\s*([A-Za-z0-9_:.-]{1,40})""", re.IGNORECASE)
@@ -102,19 +105,24 @@ def _wide(sample: bytes) -> str | None:
         return None
     even, odd = sample[0::2].count(0), sample[1::2].count(0)
     half = len(sample) // 2
-    if odd > 0.4 * half and even < 0.02 * half:
-        return "utf-16-le"
-    if even > 0.4 * half and odd < 0.02 * half:
-        return "utf-16-be"
-    return None
+    encoding = None
+    if odd > _MIN_ZERO_SHARE * half and even <= _MAX_ZERO_SHARE * half:
+        encoding = "utf-16-le"
+    elif even > _MIN_ZERO_SHARE * half and odd <= _MAX_ZERO_SHARE * half:
+        encoding = "utf-16-be"
+    if encoding is None:
+        return None
+    # Small binary numbers have zero bytes in the same places, and read as control characters.
+    text = sample[: 2 * half].decode(encoding, "replace")
+    return None if len(_UNWANTED.findall(text)) > _MAX_ZERO_SHARE * half else encoding
 
 
 def _damaged_utf8(content: bytes) -> str | None:
-    """UTF-8 with a few broken bytes among many good ones, None for anything else."""
+    """UTF-8 with a few broken bytes among many good sequences, None for anything else."""
     text = content.decode("utf-8", "replace")
     faults = text.count("\ufffd")
-    whole = sum(1 for character in text[:_SAMPLE_BYTES] if character > "\x7f") - faults
-    if whole <= 0 or faults * 1_000_000 > max(len(content), 2_000) * _MAX_FAULTS_PER_MILLION:
+    good = len(_BEYOND_ASCII.findall(text)) - faults
+    if good < _MIN_GOOD_PER_FAULT * faults:
         return None
     return text.replace("\ufffd", "")
 

@@ -64,6 +64,8 @@ def extract(content: bytes, *, media_type: str | None, name: str, max_text_bytes
         extracted = _read(content, found, name, max_text_bytes)
     except encoding.BadEncoding:
         raise Poison("bad_encoding", "its encoding cannot be told: save it as UTF-8") from None
+    # Character references (`&#x202e;`) bring back what was cleaned from the bytes.
+    extracted = extracted._replace(markdown=encoding.clean(extracted.markdown))
     if len(extracted.markdown.encode()) > max_text_bytes:
         raise Poison("too_large", "more text than allowed")
     if not any(map(str.isalnum, extracted.markdown)):

@@ -68,6 +68,7 @@ def _marked(page: str) -> Iterator[tuple[int, int, int]]:
     open_elements: dict[str, list[tuple[int, int | None]]] = {}
     lowered = page.lower()  # may differ in length for a few letters; only looked through for ASCII names
     lowered = lowered if len(lowered) == len(page) else page
+    endless: set[str] = set()
     position = 0
     while tag := _TAG.search(page, position):
         position = tag.end()
@@ -78,8 +79,11 @@ def _marked(page: str) -> Iterator[tuple[int, int, int]]:
         closes, name, attributes = tag[1], tag[2].lower(), tag[3]
         stack = open_elements.setdefault(name, [])
         if not closes and name in _RAW:
-            closing = lowered.find(f"</{name}", position)
-            position = closing if closing >= 0 else position
+            # Looked for once when there is none: a wall of open tags must not be read to its end from each of them.
+            closing = -1 if name in endless else lowered.find(f"</{name}", position)
+            if closing < 0:
+                endless.add(name)
+            position = max(position, closing)
         elif not closes:
             stack.append((tag.start(), _rank(name, attributes)))
         elif stack:

@@ -1,4 +1,4 @@
-"""What stands inside one line of Markdown: links become their text, images their description, tags go. Pure.
+"""What stands inside a paragraph of Markdown: links become their text, images their description, tags go. Pure.
 
 Links' targets are collected and not kept in the text: an address costs tokens of the model's window and says nothing.
 Code spans are left alone. Every pattern is bounded, so that a hostile line costs no more than a multiple of its length.
@@ -19,6 +19,7 @@ _DESTINATION = r"\(\s{0,4}(?:<([^<>\n]{0,2000})>|([^()\s<>]{0,2000}(?:\([^()\s]{
 )
 _IMAGE = re.compile(r"!\[([^\[\]]{0,1000})\](?:" + _DESTINATION + r"|\[[^\[\]]{0,200}\])")
 _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]{0,200}\]){0,1000})\]" + _DESTINATION)
+_LINK_END = re.compile(r"\]" + _DESTINATION)
 _REFERENCE = re.compile(r"\[([^\[\]]{1,1000})\]\[([^\[\]]{0,200})\]")
 _SHORTCUT = re.compile(r"\[([^\[\]^]{1,200})\](?![\[(:])")
 _AUTOLINK = re.compile(r"<((?:https?|ftp)://[^<>\s]{1,2000})>")
@@ -35,40 +36,46 @@ _ATTRIBUTE = re.compile(
 )
 _ESCAPE = re.compile(r"\\([!\"$%&'(),./:;=?@\[\]^_{}~])")
 _LEADING_ESCAPE = re.compile(r"^\s*\\[#+>-]")
+# Stands around the number of a code span while the text about it is read; no cleaned text holds it, and `html.unescape`
+# makes no control characters.
+_MASK = "\x01"
+_MASKED = re.compile(f"{_MASK}([0-9]+){_MASK}")
 _BREAKING = frozenset({"br", "p", "div", "li", "tr", "dt", "dd", "hr", "summary", "table", "details", "blockquote"})
-_ANCHORS = frozenset({"¶", "#", "§", "", "🔗", "link"})
+_ANCHORS = frozenset({"¶", "#", "§", "", "🔗"})
 
 
 @dataclass(slots=True)
 class Inline:
-    """Reads lines of one document: knows its reference definitions, collects its link targets in their order."""
+    """Reads the paragraphs of one document: knows its reference definitions, collects its link targets in order."""
 
     definitions: dict[str, str] = field(default_factory=dict)
     targets: dict[str, None] = field(default_factory=dict)
+    _spans: list[str] = field(default_factory=list)
 
-    def plain(self, line: str) -> str:
-        """The line with links as text. A line of nothing but images (badges) becomes empty."""
-        if not any(mark in line for mark in "[<&\\!"):
-            return line
-        without = "".join(part if is_code else self._drop_images(part) for is_code, part in code_spans(line))
-        keeps_images = any(character.isalnum() for character in _TAG.sub("", without))
-        parts = [part if is_code else self._text(part, keeps_images) for is_code, part in code_spans(line)]
-        return "".join(parts)
+    def plain(self, paragraph: str) -> str:
+        """A paragraph with links as text; its lines of nothing but images (badges) are empty."""
+        if not any(mark in paragraph for mark in "[<&\\!"):
+            return paragraph
+        self._spans = []
+        masked = []
+        for is_code, part in code_spans(paragraph.replace(_MASK, "")):
+            masked.append(f"{_MASK}{len(self._spans)}{_MASK}" if is_code else part)
+            self._spans += [part] if is_code else []
+        text = "\n".join("" if _is_badges(line) else line for line in "".join(masked).split("\n"))
+        return self._unmasked(self._text(text))
 
-    def _drop_images(self, text: str) -> str:
-        text = _XBERG_IMAGE.sub("", _IMAGE.sub("", text))
-        text = _TAG.sub(lambda tag: "" if tag[2].lower() == "img" else tag[0], text)
-        return _LINK.sub(lambda link: link[1], text)
+    def _unmasked(self, text: str) -> str:
+        return _MASKED.sub(lambda mask: self._spans[int(mask[1])], text)
 
-    def _text(self, text: str, keeps_images: bool) -> str:
-        text = _IMAGE.sub(lambda image: image[1] if keeps_images else "", text)
-        text = _XBERG_IMAGE.sub(lambda image: (image[1] or "") if keeps_images else "", text)
+    def _text(self, text: str) -> str:
+        text = _IMAGE.sub(lambda image: image[1], text)
+        text = _XBERG_IMAGE.sub(lambda image: image[1] or "", text)
         text = _LINK.sub(self._link, text)
         if self.definitions:
             text = _REFERENCE.sub(self._reference, text)
             text = _SHORTCUT.sub(self._shortcut, text)
         text = _AUTOLINK.sub(self._autolink, text)
-        text = _TAG.sub(lambda tag: self._tag(tag, keeps_images), text)
+        text = _TAG.sub(self._tag, text)
         if "&" in text:
             text = html.unescape(text).replace("\xa0", " ")
         return text if _LEADING_ESCAPE.match(text) else _ESCAPE.sub(r"\1", text)
@@ -81,14 +88,14 @@ class Inline:
         return text
 
     def _reference(self, reference: re.Match[str]) -> str:
-        target = self.definitions.get(label(reference[2] or reference[1]))
+        target = self.definitions.get(label(self._unmasked(reference[2] or reference[1])))
         if target is None:
             return reference[0]
         self._collect(target)
         return reference[1]
 
     def _shortcut(self, shortcut: re.Match[str]) -> str:
-        target = self.definitions.get(label(shortcut[1]))
+        target = self.definitions.get(label(self._unmasked(shortcut[1])))
         if target is None:
             return shortcut[0]
         self._collect(target)
@@ -98,7 +105,7 @@ class Inline:
         self._collect(link[1])
         return link[1]
 
-    def _tag(self, tag: re.Match[str], keeps_images: bool) -> str:
+    def _tag(self, tag: re.Match[str]) -> str:
         name, closes = tag[2].lower(), bool(tag[1])
         stated = {
             key.lower(): double or single or bare for key, double, single, bare in _ATTRIBUTE.findall(tag[3] or "")
@@ -106,7 +113,7 @@ class Inline:
         if name == "a" and not closes:
             self._collect(stated.get("href", ""))
         if name == "img":
-            return stated.get("alt", "") if keeps_images else ""
+            return str(stated.get("alt", ""))
         if name in ("code", "tt", "kbd", "samp"):
             return "`"
         if name in ("td", "th"):
@@ -117,6 +124,17 @@ class Inline:
         target = html.unescape(target.strip())
         if target and len(target) <= MAX_TARGET_CHARACTERS and len(self.targets) < MAX_TARGETS:
             self.targets[target] = None
+
+
+def _is_badges(line: str) -> bool:
+    """Whether a line is nothing but images, linked or not, or the end of a link around them."""
+    if line.startswith("](") and _LINK_END.fullmatch(line.rstrip()):
+        return True
+    if "![" not in line and "<img" not in line.lower() and "[image" not in line:
+        return False
+    rest = _XBERG_IMAGE.sub("", _IMAGE.sub("", line))
+    rest = _TAG.sub("", _LINK.sub(lambda link: link[1], rest))
+    return not any(map(str.isalnum, rest))
 
 
 def label(text: str) -> str:

@@ -13,23 +13,23 @@ from dataclasses import dataclass
 
 from concordance.parsing.inline import Inline, label
 
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^`]*)$|^ {0,3}(~{3,})(.*)$")
-_NESTED_FENCE = re.compile(r"^\s*(?:(?:[-*+]|\d{1,9}[.)])\s+|>\s?)*(`{3,}|~{3,})[^`]*$")
-_HEADING = re.compile(r"^ {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+_FENCE = re.compile(r"^[ \t]{0,200}(?:(?:[-*+]|\d{1,9}[.)])[ \t]{1,20}|>[ \t]?){0,20}(`{3,}|~{3,})[^`]*$")
+_HEADING = re.compile(r"^ {0,3}(#{1,6})(?:[ \t](.*))?$")
 _HTML_HEADING = re.compile(r"<h([1-6])\b[^<>]{0,1000}>(.{0,1000}?)</h\1\s*>", re.IGNORECASE | re.DOTALL)
 _SETEXT = re.compile(r"^ {0,3}(=+|-{2,})[ \t]*$")
-_BLOCK_START = re.compile(r"^\s*(?:[-*+>|]\s|\d{1,9}[.)]\s|#{1,6}\s|\|)")
+_BLOCK_START = re.compile(r"^[ \t]{0,200}(?:[-*+>|]\s|\d{1,9}[.)]\s|#{1,6}\s|\|)")
 _RULE = re.compile(r"^ {0,3}(?:(?:\*[ \t]*){3,}|(?:-[ \t]*){3,}|(?:_[ \t]*){3,})$")
 _DEFINITION = re.compile(
     r"^ {0,3}\[([^\[\]^][^\[\]]{0,200})\]:[ \t]+<?([^\s<>]{1,2000})>?(?:[ \t]+[\"'(].{0,500})?[ \t]*$"
 )
-_CONTENTS_ITEM = re.compile(r"^\s*(?:[-*+]|\d{1,9}[.)])\s+\[[^\n]{0,300}\]\(\s*#[^()\s]{0,300}\s*\)\s*$")
-_CONTENTS_MARK = re.compile(r"^\s*(?:\[TOC\]|\[\[_?TOC_?\]\]|\{:toc\}|\{\{\s?toc\s?\}\})\s*$", re.IGNORECASE)
+_CONTENTS_ITEM = re.compile(r"^[ \t]{0,200}(?:[-*+]|\d{1,9}[.)])\s+\[[^\n]{0,300}\]\(\s*#[^()\s]{0,300}\s*\)\s*$")
+_CONTENTS_MARK = re.compile(r"^[ \t]{0,200}(?:\[TOC\]|\[\[_?TOC_?\]\]|\{:toc\}|\{\{\s?toc\s?\}\})\s*$", re.IGNORECASE)
 _CONTENTS_TITLE = re.compile(
     r"^(?:table of contents?|contents|toc|on this page|in this (?:page|article|document)|quick ?links|navigation)$",
     re.I,
 )
 _FRONT_MATTER_TITLE = re.compile(r"""^title\s*[:=]\s*["']?(.{1,500}?)["']?\s*$""", re.IGNORECASE)
+_EMPTY_LINES = re.compile(r"\n(?:[ \t]*\n){19,}")
 _MAX_FRONT_MATTER_LINES = 500
 _MIN_CONTENTS_ITEMS = 3
 _MARKUP = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
@@ -54,7 +54,7 @@ class _Line:
 
 def tidy(markdown: str) -> Tidied:
     """The document's content as plain Markdown, its title and its link targets."""
-    body, stated_title = _without_front_matter(markdown)
+    body, stated_title = _without_front_matter(_EMPTY_LINES.sub("\n\n\n", markdown))
     inline = Inline()
     lines = _without_definitions(_lines(_without_comments(body)), inline)
     text = _joined(_headings(_plain(_without_contents(lines), inline)))
@@ -65,8 +65,8 @@ def tidy(markdown: str) -> Tidied:
 def from_plain_text(text: str) -> Tidied:
     """Plain text as Markdown: underlined lines are its headings, a leading `#` is none."""
     lines = []
-    for line in text.split("\n"):
-        lines.append(_Line("\\" + line if _HEADING.match(line) else line.rstrip(), is_code=False))
+    for line in _EMPTY_LINES.sub("\n\n\n", text).split("\n"):
+        lines.append(_Line("\\" + line if _heading(line) else line.rstrip(), is_code=False))
     text = _joined(_headings(lines, strict=True))
     title = next((plain for level, plain in headings(text) if level == 1), None)
     return Tidied(text, shortened(title), ())
@@ -75,8 +75,8 @@ def from_plain_text(text: str) -> Tidied:
 def headings(markdown: str) -> Iterator[tuple[int, str]]:
     """Level and text of every heading, without emphasis and code marks."""
     for line in _lines(markdown):
-        if not line.is_code and (heading := _HEADING.match(line.text)) and heading[2]:
-            yield len(heading[1]), " ".join(_MARKUP.sub("", heading[2]).split())
+        if not line.is_code and (heading := _heading(line.text)) and heading[1]:
+            yield heading[0], " ".join(_MARKUP.sub("", heading[1]).split())
 
 
 def _without_front_matter(markdown: str) -> tuple[str, str | None]:
@@ -144,7 +144,7 @@ def _lines(text: str) -> Iterator[_Line]:
             if stripped and set(stripped) == {fence[0]} and len(stripped) >= len(fence):
                 fence, after_blank = "", False
             continue
-        if opening := _NESTED_FENCE.match(line):
+        if opening := _FENCE.match(line):
             fence = opening[1]
             in_indented = False
             yield _Line(line, is_code=True)
@@ -187,7 +187,8 @@ def _without_contents(lines: list[_Line]) -> list[_Line]:
 
 
 def _heads_contents(lines: list[_Line], number: int) -> bool:
-    above = next((lines[index] for index in range(number - 1, -1, -1) if lines[index].text.strip()), None)
+    titles = (lines[index] for index in range(number - 1, -1, -1) if not _SETEXT.match(lines[index].text))
+    above = next((line for line in titles if line.text.strip()), None)
     return above is not None and _is_contents_heading(above)
 
 
@@ -210,17 +211,32 @@ def _empty_contents_headings(lines: list[_Line], dropped: set[int]) -> Iterator[
             yield from range(number, following)
 
 
-def _plain(lines: list[_Line], inline: Inline) -> Iterator[_Line]:
+def _plain(lines: Iterable[_Line], inline: Inline) -> Iterator[_Line]:
+    held: list[str] = []
     for line in lines:
-        if line.is_code:
+        # Links and tags go over line ends, and never over the end of a paragraph, an item or a row.
+        if held and (line.is_code or not line.text.strip() or _BLOCK_START.match(line.text) or _heading(held[-1])):
+            yield from _paragraph(held, inline)
+            held = []
+        if line.is_code or not line.text.strip():
             yield line
-            continue
-        text = line.text
-        if "<h" in text or "<H" in text:
-            text = _HTML_HEADING.sub(lambda heading: f"\n\n{'#' * int(heading[1])} {heading[2]}\n\n", text)
-        for part in text.split("\n"):
-            for piece in inline.plain(part).split("\n"):
-                yield _Line(piece.rstrip() if piece == part else _with_words(piece), is_code=False)
+        else:
+            held.append(line.text)
+    yield from _paragraph(held, inline)
+
+
+def _paragraph(held: list[str], inline: Inline) -> Iterator[_Line]:
+    if not held:
+        return
+    text = "\n".join(held)
+    if "</h" in text or "</H" in text:
+        text = _HTML_HEADING.sub(
+            lambda heading: f"\n\n{'#' * int(heading[1])} {' '.join(heading[2].split())}\n\n", text
+        )
+    plain = inline.plain(text)
+    before = set(held)
+    for piece in plain.split("\n"):
+        yield _Line(piece.rstrip() if piece in before else _with_words(piece), is_code=False)
 
 
 def _with_words(piece: str) -> str:
@@ -257,11 +273,24 @@ def _may_be_title(held: _Line, before: str, underline: str, strict: bool) -> boo
 
 
 def _atx(line: _Line) -> _Line:
-    heading = None if line.is_code else _HEADING.match(line.text)
+    heading = None if line.is_code else _heading(line.text)
     if heading is None:
         return line
-    text = (heading[2] or "").strip()
-    return _Line(f"{heading[1]} {text}" if any(map(str.isalnum, text)) else "", is_code=False)
+    level, text = heading
+    return _Line(f"{'#' * level} {text}" if any(map(str.isalnum, text)) else "", is_code=False)
+
+
+def _heading(line: str) -> tuple[int, str] | None:
+    """Level and text of a `#` line, its closing marks left out; None for any other line."""
+    found = _HEADING.match(line)
+    if found is None:
+        return None
+    text = (found[2] or "").strip()
+    without_marks = text.rstrip("#")
+    # Closing marks stand apart: `# C#` keeps its last letter.
+    if without_marks != text and (not without_marks or without_marks[-1].isspace()):
+        text = without_marks.rstrip()
+    return len(found[1]), text
 
 
 def _joined(lines: Iterable[_Line]) -> str:
@@ -269,7 +298,7 @@ def _joined(lines: Iterable[_Line]) -> str:
     kept: list[str] = []
     after_heading = False
     for line in lines:
-        is_heading = not line.is_code and bool(_HEADING.match(line.text))
+        is_heading = not line.is_code and _heading(line.text) is not None
         is_blank = not line.text.strip() and not line.is_code
         if is_blank or is_heading or after_heading:
             if kept and kept[-1]:
