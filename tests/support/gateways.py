@@ -39,7 +39,7 @@ class RunningGateway:
     def client(self) -> QdrantClient:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
-            return QdrantClient(url=self.url, api_key=self.key, timeout=60)
+            return QdrantClient(url=self.url, api_key=self.key, timeout=60, check_compatibility=False)
 
     def request(
         self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None

@@ -14,7 +14,7 @@ from qdrant_edge import EdgeShard, QueryBatchRequest, ScoredPoint, UpdateOperati
 
 from concordance.local.gateway import answers, queries, schema, wire, writes
 from concordance.local.gateway.catalog import Catalog
-from concordance.local.gateway.refusals import Refused, from_engine, malformed
+from concordance.local.gateway.refusals import Refused, malformed, of_engine
 from concordance.local.gateway.schema import Schema
 from concordance.local.gateway.wire import Body, Json
 
@@ -134,7 +134,7 @@ def create_index(catalog: Catalog, call: Call) -> Json:
     body = wire.fields(call.json, "payload index", {"field_name", "field_schema"})
     name = wire.text(wire.required(body, "payload index", "field_name"), "field_name")
     given = wire.required(body, "payload index", "field_schema")
-    built = _of_engine(lambda: UpdateOperation.create_field_index(name, schema.payload_index(given)))
+    built = of_engine(lambda: UpdateOperation.create_field_index(name, schema.payload_index(given)))
     number = catalog.collection(call.path["name"]).write([built], size_bytes=len(call.body))
     catalog.note_index(call.path["name"], name, given)
     return _updated(call, number)
@@ -142,7 +142,7 @@ def create_index(catalog: Catalog, call: Call) -> Json:
 
 def delete_index(catalog: Catalog, call: Call) -> Json:
     field = call.path["field"]
-    built = _of_engine(lambda: UpdateOperation.delete_field_index(field))
+    built = of_engine(lambda: UpdateOperation.delete_field_index(field))
     number = catalog.collection(call.path["name"]).write([built], size_bytes=0)
     catalog.note_index(call.path["name"], field, None)
     return _updated(call, number)
@@ -154,7 +154,7 @@ def delete_index(catalog: Catalog, call: Call) -> Json:
 def _write(read: Callable[[bytes, Schema], list[UpdateOperation]]) -> Callable[[Catalog, Call], Json]:
     def write(catalog: Catalog, call: Call) -> Json:
         collection = catalog.collection(call.path["name"])
-        operations = _of_engine(lambda: read(call.body, collection.schema))
+        operations = of_engine(lambda: read(call.body, collection.schema))
         return _updated(call, collection.write(operations, size_bytes=len(call.body)))
 
     return write
@@ -162,7 +162,7 @@ def _write(read: Callable[[bytes, Schema], list[UpdateOperation]]) -> Callable[[
 
 def batch_update(catalog: Catalog, call: Call) -> Json:
     collection = catalog.collection(call.path["name"])
-    operations = _of_engine(lambda: writes.batch(call.body, collection.schema))
+    operations = of_engine(lambda: writes.batch(call.body, collection.schema))
     number = collection.write(operations, size_bytes=len(call.body))
     return [_updated(call, number - before) for before in reversed(range(len(operations)))]
 
@@ -183,25 +183,25 @@ def retrieve_one(catalog: Catalog, call: Call) -> Json:
 
 
 def scroll(catalog: Catalog, call: Call) -> Json:
-    request = _of_engine(lambda: queries.scroll(call.json))
+    request = of_engine(lambda: queries.scroll(call.json))
     found, following = catalog.collection(call.path["name"]).read(lambda s: s.scroll(request))
     return {"points": [answers.record(each) for each in found], "next_page_offset": following}
 
 
 def count(catalog: Catalog, call: Call) -> Json:
-    request = _of_engine(lambda: queries.count(call.json))
+    request = of_engine(lambda: queries.count(call.json))
     return {"count": catalog.collection(call.path["name"]).read(lambda s: s.count(request))}
 
 
 def query(catalog: Catalog, call: Call) -> Json:
     collection = catalog.collection(call.path["name"])
-    request = _of_engine(lambda: queries.query(call.json, collection.schema))
+    request = of_engine(lambda: queries.query(call.json, collection.schema))
     return {"points": [answers.scored(each) for each in collection.read(lambda s: s.query(request))]}
 
 
 def query_batch(catalog: Catalog, call: Call) -> Json:
     collection = catalog.collection(call.path["name"])
-    requests = _of_engine(lambda: queries.query_batch(call.json, collection.schema))
+    requests = of_engine(lambda: queries.query_batch(call.json, collection.schema))
 
     def ask(shard: EdgeShard) -> list[list[ScoredPoint]]:
         return shard.query_batch(QueryBatchRequest(requests)) if requests else []
@@ -213,16 +213,6 @@ def _updated(call: Call, number: int) -> Body:
     # Every write is applied before it is answered; the word follows what the client asked for.
     waited = call.options.get("wait", "false") == "true"
     return {"operation_id": number, "status": "completed" if waited else "acknowledged"}
-
-
-def _of_engine(build: Callable[[], wire.Built]) -> wire.Built:
-    """Build engine values; what their constructors refuse is a malformed body."""
-    try:
-        return build()
-    except Refused:
-        raise
-    except Exception as error:
-        raise from_engine(error) from None
 
 
 READS: Final[Mapping[tuple[str, str], Callable[[Catalog, Call], Json]]] = {

@@ -24,7 +24,7 @@ from concordance.errors import Corrupt, Misconfigured
 from concordance.local.gateway import schema
 from concordance.local.gateway.collection import Collection
 from concordance.local.gateway.limits import MAX_ALIASES, MAX_COLLECTIONS, MAX_NAME_CHARACTERS
-from concordance.local.gateway.refusals import Refused, invalid, no_collection, wrong_input
+from concordance.local.gateway.refusals import Refused, invalid, no_collection, of_engine, wrong_input
 from concordance.local.gateway.wire import Body, Json
 
 _FORBIDDEN = frozenset('<>:"/\\|?*\0\x1f')
@@ -104,9 +104,10 @@ class Catalog:
     def create(self, name: str, body: Json) -> None:
         """A new, empty collection. Raises `Refused`: 409 where the name is taken."""
         _check_name(name)
-        read, config = schema.schema_of(body), schema.engine_config(body)
+        read = schema.schema_of(body)
         if not read.dense and not read.sparse:
             raise invalid("a collection needs at least one vector")
+        config = of_engine(lambda: schema.engine_config(body))
         with self._changing:
             if name in self._open:
                 raise Refused(409, f"Wrong input: Collection `{name}` already exists!")
@@ -117,15 +118,19 @@ class Catalog:
             entry = Entry(folder=f"{uuid4()}.0", create=body)
             folder = self._shards / entry.folder
             folder.mkdir()
-            shard = EdgeShard.create(str(folder), config)
-            self._store(replace(self._state, collections={**self._state.collections, name: entry}))
+            try:
+                shard = of_engine(lambda: EdgeShard.create(str(folder), config))
+                self._store(replace(self._state, collections={**self._state.collections, name: entry}))
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             self._open = {**self._open, name: Collection(shard, folder=folder, schema=read)}
 
     def update(self, name: str, body: Json) -> None:
         """Other optimiser or HNSW parameters, from the next optimisation on."""
         with self._changing:
             entry = self.entry(name)
-            changed = replace(entry, create=schema.updated(entry.create, body))
+            changed = replace(entry, create=of_engine(lambda: schema.updated(entry.create, body)))
             self._put(name, changed)
             self.collection(name).schema = schema.schema_of(changed.create)
 

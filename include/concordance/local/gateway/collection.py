@@ -8,7 +8,6 @@ loss of power can take and the log that a restart replays.
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +23,7 @@ from concordance.local.gateway.limits import (
     OPTIMISE_AFTER_BUSY_SECONDS,
     OPTIMISE_AFTER_QUIET_SECONDS,
 )
-from concordance.local.gateway.refusals import Refused, from_engine
+from concordance.local.gateway.refusals import Refused, of_engine
 from concordance.local.gateway.schema import Schema
 
 if TYPE_CHECKING:
@@ -196,17 +195,7 @@ class Collection:
         return unindexed * self.schema.point_kb / max(1, len(self.schema.dense))
 
     def _call(self, request: Callable[[EdgeShard], T]) -> T:
-        try:
-            return self._read(request)
-        except Refused:
-            raise
-        except Exception as error:
-            raise from_engine(error) from None
-        except BaseException as error:
-            if type(error).__name__ != "PanicException":
-                raise
-            print(f"the engine panicked in {self.folder}", file=sys.stderr, flush=True)
-            raise from_engine(RuntimeError("the engine panicked, see the gateway's log")) from None
+        return of_engine(lambda: self._read(request))
 
     def _read(self, request: Callable[[EdgeShard], T]) -> T:
         with self._engine:

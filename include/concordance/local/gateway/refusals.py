@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 class Refused(Exception):
     """A request that is answered with an error: HTTP `status` and the text of Qdrant's error body."""
@@ -64,3 +70,19 @@ def from_engine(error: BaseException) -> Refused:
     if "No space left on device" in message or "os error 28" in message:
         return Refused(507, "No space left in the gateway's data folder: free some space and send the request again")
     return Refused(500, f"Service internal error: {message}")
+
+
+def of_engine(call: Callable[[], T]) -> T:
+    """The value of a call into the engine, whose errors become the server's answers."""
+    try:
+        return call()
+    except Refused:
+        raise
+    except Exception as error:
+        raise from_engine(error) from None
+    except BaseException as error:
+        # A panic of the engine is no Exception, and its class has no importable name.
+        if type(error).__name__ != "PanicException":
+            raise
+        print(f"the engine panicked: {error}", file=sys.stderr, flush=True)
+        raise Refused(500, "Service internal error: the engine panicked, see the gateway's log") from None

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from concordance.local.gateway.calls import OPTIONS, READS, WRITES, Call, identify
 from concordance.local.gateway.catalog import Catalog
 from concordance.local.gateway.limits import MAX_BODY_BYTES, MAX_CONCURRENT_REQUESTS, MAX_DRAINED_BYTES
-from concordance.local.gateway.refusals import Refused, unsupported
+from concordance.local.gateway.refusals import Refused, from_engine, unsupported
 from concordance.local.gateway.wire import Json
 
 Function = Callable[[Catalog, Call], Json]
@@ -68,7 +68,9 @@ class Gateway:
                 print(
                     f"{request.method} {request.url.path}: {type(error).__name__}: {error}", file=sys.stderr, flush=True
                 )
-                return _refusal(Refused(500, f"Service internal error: {type(error).__name__}"), began)
+                # A full disk is told as such; of other failures the client hears the kind only.
+                known = error if isinstance(error, OSError) else RuntimeError(type(error).__name__)
+                return _refusal(from_engine(known), began)
 
         return endpoint
 
