@@ -143,7 +143,7 @@ def _relations(batch: GraphBatch, key: Keys) -> Rows:
         }
         for row in batch.relations
     ]
-    return _by(rows, "subject", "object", "kind")
+    return _by(rows, "subject", "object", "kind", "document_id")
 
 
 def link_rows(version: IndexVersion, links: Sequence[LinkRow]) -> Rows:
