@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from concordance.ledger import Ledger
-from concordance.settings import Settings
+from concordance.parsing.parser import Parser
+from concordance.settings import Settings, load_settings
 from support.ledgers import empty_ledger
 from support.stacks import running, stack_settings
 
@@ -17,6 +18,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The three stores, running for the whole session; the settings that lead to them, with short leases."""
     with running(stack_settings(tmp_path_factory.mktemp("stack"))) as settings:
         yield settings
+
+
+@pytest.fixture(scope="session")
+def parser() -> Iterator[Parser]:
+    """One parser for the tests whose subject is something else: its child takes a moment to start."""
+    with Parser(load_settings(environment={})) as parser:
+        yield parser
 
 
 @pytest.fixture

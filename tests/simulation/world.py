@@ -19,6 +19,7 @@ from concordance.embedding.hashing import HashEmbedder
 from concordance.errors import ConcordanceError, OutcomeUnknown, PoisonDocument, Unavailable
 from concordance.ledger import Ledger
 from concordance.model import Entity, GenerationKey, IndexVersion, Listed, RawDocument, Reason
+from concordance.parsing.parser import Parser
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.embed import embed
 from concordance.pipeline.extract import extract
@@ -37,6 +38,11 @@ SOURCE = "shelf"
 NAMES = ("alpha", "beta", "gamma/one", "gamma/two", "delta")
 WORDS = ("river", "stone", "cloud", "ember", "willow", "harbour", "lantern", "meadow")
 WRITES = ("write", "write_links", "settle", "hide", "sweep", "upsert")
+
+
+def quick_settings(settings: Settings) -> Settings:
+    """Small chunks, and no waiting between the attempts of one call."""
+    return settings.model_copy(update={"retry_wait_seconds": 0.0, "chunk_min_tokens": 16, "chunk_max_tokens": 40})
 
 
 class Killed(BaseException):
@@ -86,6 +92,7 @@ class World:
     settings: Settings
     seed: int
     staging: Path
+    parser: Parser
     shelf: Shelf = field(default_factory=Shelf)
     graph: MemoryGraph = field(default_factory=MemoryGraph)
     vectors: MemoryVectors = field(default_factory=MemoryVectors)
@@ -94,6 +101,8 @@ class World:
     log: list[str] = field(default_factory=list)
     run_number: int = 0
     samples: int = 0
+    kill_at: str | None = None
+    killed: int = 0
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.seed)
@@ -102,6 +111,7 @@ class World:
             graph=Faulty(self.graph, self),  # type: ignore[arg-type]
             vectors=Faulty(self.vectors, self),  # type: ignore[arg-type]
             staging=Staging(f"file://{self.staging}"),
+            parser=self.parser,
             embedder=HashEmbedder(dimension=16),
             declarations={SOURCE: self.shelf.declaration},
             settings=self.settings,
@@ -172,7 +182,8 @@ class World:
         self.read_as_an_application()
         if self.late and self.rng.random() < 0.3:
             self.late.pop(self.rng.randrange(len(self.late)))()
-        if self.rng.random() < self.chance.kills:
+        if self.rng.random() < self.chance.kills or point == self.kill_at:
+            self.killed += 1
             self.log.append(f"  killed at {point}")
             raise Killed(point)
 

@@ -49,6 +49,10 @@ class Parser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the child. A later document starts a new one."""
         self._child.stop()
 
     @property

@@ -1,4 +1,4 @@
-"""What a stage works with: the ledger, the two stores, the staging area, the embedder and the sources."""
+"""What a stage works with: the ledger, the two stores, the staging area, the parser, the embedder and the sources."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from concordance.embedding.port import Embedder
 from concordance.errors import Misconfigured
 from concordance.ledger import Ledger, open_ledger
+from concordance.parsing.parser import Parser
 from concordance.settings import Settings
 from concordance.sources import kinds
 from concordance.sources.declaration import SourceDeclaration, load_declarations
@@ -25,6 +26,7 @@ class Adapters:
     graph: GraphStore
     vectors: VectorStore
     staging: Staging
+    parser: Parser
     embedder: Embedder
     declarations: Mapping[str, SourceDeclaration]
     settings: Settings
@@ -45,23 +47,25 @@ def open_adapters(settings: Settings) -> Iterator[Adapters]:
     """The adapters that the settings name; closed with the block."""
     # The drivers take a second and a half to import: who only needs the shapes above does not pay for them.
     from concordance.embedding.backends import open_embedder
-    from concordance.stores.neo4j_store import open_graph
-    from concordance.stores.qdrant_store import open_vectors
+    from concordance.stores import open_graph, open_vectors
 
     ledger = open_ledger(settings)
     graph = open_graph(settings)
     vectors = open_vectors(settings)
+    parser = Parser(settings)
     try:
         yield Adapters(
             ledger=ledger,
             graph=graph,
             vectors=vectors,
             staging=Staging(settings.staging),
+            parser=parser,
             embedder=open_embedder(settings),
             declarations=load_declarations(settings),
             settings=settings,
         )
     finally:
+        parser.close()
         vectors.close()
         graph.close()
         ledger.close()

@@ -134,23 +134,22 @@ def _extract_all(
     extracted = _Extracted([], [])
     rejections: list[Rejection] = []
     source = adapters.source(plan.source)
-    with Parser(settings) as parser:
-        extractor = _Extractor(
-            source=source,
-            version=version,
-            frozen=frozen_with(version, adapters),
-            parser=parser,
-            chunker=Chunker(version.settings, load_tokenizer(model_folder(settings))),
-            settings=settings,
-        )
-        for entry, outcome in _each(entries, source, extractor):
-            if isinstance(outcome, PoisonDocument):
-                rejections.append(
-                    Rejection(entry.document_id, "extract", Reason(outcome.reason), str(outcome), entry.stamp)
-                )
-            else:
-                extracted.documents.append(outcome[0])
-                extracted.chunks.extend(outcome[1])
+    extractor = _Extractor(
+        source=source,
+        version=version,
+        frozen=frozen_with(version, adapters),
+        parser=adapters.parser,
+        chunker=Chunker(version.settings, load_tokenizer(model_folder(settings))),
+        settings=settings,
+    )
+    for entry, outcome in _each(entries, source, extractor):
+        if isinstance(outcome, PoisonDocument):
+            rejections.append(
+                Rejection(entry.document_id, "extract", Reason(outcome.reason), str(outcome), entry.stamp)
+            )
+        else:
+            extracted.documents.append(outcome[0])
+            extracted.chunks.extend(outcome[1])
     # Recorded before the artefacts are: an attempt that finds them need not know what was rejected.
     adapters.ledger.plans.quarantine(plan.plan_id, rejections, rejected_under=rejected_under(version, settings))
     for reason, rejected in Counter(rejection.reason for rejection in rejections).items():

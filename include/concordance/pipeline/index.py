@@ -54,8 +54,8 @@ def require_model(adapters: Adapters, version: IndexVersion) -> None:
         raise Misconfigured(
             f"Index version {version.version} was built with the model {frozen.name} ({frozen.backend}, "
             f"{frozen.precision}, {frozen.dimension} dimensions, files {frozen.files_digest[:12]}), but the configured "
-            f"one is {configured.name} ({configured.backend}, {configured.precision}, {configured.dimension} dimensions, "
-            f"files {configured.files_digest[:12]}): set AIRFLOW__CONCORDANCE__MODEL_DIR and "
+            f"one is {configured.name} ({configured.backend}, {configured.precision}, {configured.dimension} "
+            f"dimensions, files {configured.files_digest[:12]}): set AIRFLOW__CONCORDANCE__MODEL_DIR and "
             "AIRFLOW__CONCORDANCE__EMBEDDING_BACKEND back. A new model needs a new index version"
         )
 
@@ -111,15 +111,14 @@ def _freeze(adapters: Adapters, settings: Settings) -> Frozen:
     """Names and boilerplate as the declared sources have them now."""
     names: list[Entity] = []
     boilerplate: set[str] = set()
-    with Parser(settings) as parser:
-        for source_name in sorted(adapters.declarations):
-            try:
-                source = adapters.source(source_name)
-                names.extend(islice(source.names(), settings.max_gazetteer_names))
-                boilerplate |= recurring_blocks(_sample(source, parser, settings))
-            except (Misconfigured, Unavailable) as error:
-                # One source that is not there must not keep the others from their first index.
-                log.warning("a source is left out of what is frozen", source=source_name, error=type(error).__name__)
+    for source_name in sorted(adapters.declarations):
+        try:
+            source = adapters.source(source_name)
+            names.extend(islice(source.names(), settings.max_gazetteer_names))
+            boilerplate |= recurring_blocks(_sample(source, adapters.parser, settings))
+        except (Misconfigured, Unavailable) as error:
+            # One source that is not there must not keep the others from their first index.
+            log.warning("a source is left out of what is frozen", source=source_name, error=type(error).__name__)
     return Frozen(Gazetteer.build(names, max_names=settings.max_gazetteer_names), frozenset(boilerplate))
 
 
