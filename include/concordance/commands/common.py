@@ -1,0 +1,51 @@
+"""What every command does first: read the settings, tell where logs and metrics go."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from concordance.pipeline.adapters import Adapters
+    from concordance.settings import Settings
+
+Run = Callable[[argparse.Namespace], int]
+
+
+class Add(Protocol):
+    """Adds one command to the command line and gives its parser."""
+
+    def __call__(self, name: str, run: Run, *, help: str, description: str) -> argparse.ArgumentParser: ...
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON for programs instead of a table")
+
+
+def read_settings(arguments: argparse.Namespace) -> Settings:
+    """The settings; logging is configured as they and the arguments say. Raises `Misconfigured`."""
+    from concordance.operations.logs import configure_logs
+    from concordance.settings import load_settings
+
+    settings = load_settings()
+    # People at a terminal read answers; what happens on the way is shown when they ask for it.
+    level = "DEBUG" if arguments.debug else settings.log_level if arguments.verbose else "WARNING"
+    configure_logs(level=level)
+    return settings
+
+
+@contextmanager
+def adapters_of(arguments: argparse.Namespace) -> Iterator[tuple[Adapters, Settings]]:
+    """Ledger, stores, embedder and sources as the settings name them, with metrics; all closed with the block."""
+    from concordance.operations import telemetry
+    from concordance.pipeline.adapters import open_adapters
+
+    settings = read_settings(arguments)
+    telemetry.configure(settings)
+    try:
+        with open_adapters(settings) as adapters:
+            yield adapters, settings
+    finally:
+        telemetry.close()

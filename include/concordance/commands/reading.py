@@ -1,0 +1,148 @@
+"""`search` and `verify`: reading what was published."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from concordance.commands.common import Add, adapters_of, add_json
+from concordance.commands.output import print_json, print_lines, print_table, printable, say
+
+if TYPE_CHECKING:
+    from concordance.consistency import VerifyReport
+    from concordance.retrieval import Hit, SearchAnswer
+    from concordance.sources.declaration import SourceDeclaration
+
+
+def add_commands(add: Add) -> None:
+    parser = add(
+        "search",
+        search,
+        help="search the live index",
+        description="Search the live index: hybrid (meaning and words), committed documents of one tenant only.",
+    )
+    parser.add_argument("query", metavar="QUERY", help="a question, words or a name")
+    parser.add_argument("--tenant", help="whose documents (needed when the declared sources have more than one tenant)")
+    parser.add_argument(
+        "--access",
+        action="append",
+        metavar="LABEL",
+        help="a label that the reader carries, may be repeated (default: public)",
+    )
+    parser.add_argument("--source", help="documents of this source only")
+    parser.add_argument("--limit", type=int, metavar="N", help="number of hits (default: the setting search_limit)")
+    add_json(parser)
+    parser = add(
+        "verify",
+        verify,
+        help="check that ledger, graph and vectors agree",
+        description=(
+            "Compare the ledger, the graph and the vectors of the live index chunk by chunk (I1 equal sets and "
+            "digests, I2 each once, I4 no orphans). Reads only; also while runs go on. Exit code 1 when unsound."
+        ),
+    )
+    add_json(parser)
+
+
+def search(arguments: argparse.Namespace) -> int:
+    from concordance.retrieval import SearchQuery
+    from concordance.retrieval.search import search as answer_to
+
+    with adapters_of(arguments) as (adapters, settings):
+        query = SearchQuery(
+            text=arguments.query,
+            tenant=arguments.tenant or _only_tenant(adapters.declarations),
+            access=tuple(arguments.access or ("public",)),
+            limit=arguments.limit,
+            source=arguments.source,
+        )
+        answer = answer_to(
+            query,
+            ledger=adapters.ledger,
+            graph=adapters.graph,
+            vectors=adapters.vectors,
+            embedder=adapters.embedder,
+            settings=settings,
+        )
+    if arguments.json:
+        print_json(answer.as_json())
+    else:
+        _show_answer(answer)
+    return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    from concordance.consistency import verify as compare
+
+    with adapters_of(arguments) as (adapters, _):
+        report = compare(ledger=adapters.ledger, graph=adapters.graph, vectors=adapters.vectors)
+    if arguments.json:
+        print_json(report.as_json())
+    else:
+        _show_report(report)
+    return 0 if report.is_sound else 1
+
+
+def _only_tenant(declarations: Mapping[str, SourceDeclaration]) -> str:
+    from concordance.errors import Misconfigured
+
+    tenants = sorted({declaration.tenant for declaration in declarations.values()})
+    if len(tenants) == 1:
+        return tenants[0]
+    known = f"the declared sources belong to {', '.join(tenants)}" if tenants else "no source is declared"
+    raise Misconfigured(f"Say whose documents to search with --tenant: {known}")
+
+
+def _show_answer(answer: SearchAnswer) -> None:
+    if not answer.hits:
+        print_lines(("Nothing was found.", ""))
+    for rank, hit in enumerate(answer.hits, start=1):
+        _show_hit(rank, hit)
+    if not answer.is_exhaustive:
+        say("There may be more: the limit on candidates (search_max_candidates) was reached first.")
+    if answer.missing_in_graph:
+        say(f"{answer.missing_in_graph} hits were left out, because the graph lacks their chunk: run verify.")
+
+
+def _show_hit(rank: int, hit: Hit) -> None:
+    where = " > ".join(filter(None, map(printable, hit.heading_path)))
+    named = ", ".join(f"{printable(entity.name)} ({entity.type})" for entity in hit.entities)
+    linked = ", ".join(printable(other.title or other.uri) for other in hit.linked)
+    lines = [
+        (f"{rank}. {printable(hit.title or hit.uri)}  {hit.score:.3f}", "bold"),
+        (f"   {printable(hit.uri)} in {hit.source}{f' · {where}' if where else ''}", "dim"),
+        (f"   {printable(hit.snippet)}", ""),
+    ]
+    if named:
+        lines.append((f"   mentions {named}", "dim"))
+    if linked:
+        lines.append((f"   links to {linked}", "dim"))
+    print_lines(*lines, ("", ""))
+
+
+def _show_report(report: VerifyReport) -> None:
+    kinds = sorted({kind for rows in report.counts.values() for kind in rows})
+    print_table(
+        ("rows", "ledger #", "graph #", "vectors #"),
+        [
+            ("chunks read", *(report.rows[store] for store in ("ledger", "graph", "vectors"))),
+            ("of them in flight", None, report.recovered["graph"], report.recovered["vectors"]),
+            *(
+                (kind.replace("_", " "), *(report.counts[store].get(kind) for store in ("ledger", "graph", "vectors")))
+                for kind in kinds
+            ),
+        ],
+        title=f"index version {report.index_version}",
+    )
+    if report.is_sound:
+        print_lines(("Sound: ledger, graph and vectors hold the same chunks with the same digests.", "bold"))
+        return
+    print_table(
+        ("invariant", "kind", "store", "rows #", "what", "for example"),
+        (
+            (one.invariant, one.kind.value, one.store.value, one.count, one.what, "; ".join(one.examples[:3]))
+            for one in report.findings
+        ),
+    )
+    print_lines(("Unsound: the findings above say what differs.", "bold"))

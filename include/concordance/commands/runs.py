@@ -1,0 +1,154 @@
+"""`ingest`, `plan` and `sources`: what can be run, what a run would do, and running it."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from concordance.commands.common import Add, adapters_of, add_json, read_settings
+from concordance.commands.output import print_json, print_lines, print_table
+
+if TYPE_CHECKING:
+    from concordance.pipeline.references import PlanReference, RunReport, RunRequest
+
+_SHOWN_DOCUMENTS = 20
+
+
+def add_commands(add: Add) -> None:
+    ingest_parser = add(
+        "ingest",
+        ingest,
+        help="bring the index up to date with a source",
+        description="Run a source from plan to publish, in this process. What is unchanged costs nothing.",
+    )
+    plan_parser = add(
+        "plan",
+        plan,
+        help="what an ingest would do; writes nothing",
+        description="List a source and compare it with the index: what would be added, changed and deleted.",
+    )
+    for parser in (ingest_parser, plan_parser):
+        parser.add_argument("source", metavar="SOURCE", help="a declared source (see `sources`)")
+        parser.add_argument("--subpath", default="", metavar="PATH", help="only what is below PATH; deletes only there")
+        parser.add_argument(
+            "--full", action="store_true", help="read every document, whatever the listing's stamps say"
+        )
+        parser.add_argument("--max-documents", type=int, metavar="N", help="take at most N added or changed documents")
+        add_json(parser)
+    ingest_parser.add_argument("--dry-run", action="store_true", help="the same as `plan`: write nothing")
+    for parser in (ingest_parser, plan_parser):
+        parser.add_argument(
+            "--allow-deletes", action="store_true", help="delete also more than max_delete_fraction of the documents"
+        )
+    ingest_parser.add_argument("--run-id", metavar="ID", help="resume the run of this name (default: a new one)")
+    sources_parser = add(
+        "sources",
+        sources,
+        help="the declared sources",
+        description="List the sources that are declared in the sources file, and check the file.",
+    )
+    add_json(sources_parser)
+
+
+def ingest(arguments: argparse.Namespace) -> int:
+    if arguments.dry_run:
+        return plan(arguments)
+    from concordance.pipeline.run import ingest as run
+
+    with adapters_of(arguments) as (adapters, settings):
+        adapters.source(arguments.source)  # a misspelt source is said even when no store is up
+        report = run(_request(arguments, dry_run=False), adapters=adapters, settings=settings)
+    if arguments.json:
+        print_json(report.as_json())
+    else:
+        _show_run(report)
+    return 1 if report.state in ("refused", "failed") else 0
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    from concordance.errors import Terminal
+    from concordance.pipeline.plan import make_plan
+    from concordance.pipeline.report import fail, report
+    from concordance.pipeline.tables import from_parquet
+
+    with adapters_of(arguments) as (adapters, settings):
+        adapters.source(arguments.source)
+        request = _request(arguments, dry_run=True)
+        made: PlanReference | None = None
+        try:
+            made = make_plan(request, adapters=adapters, settings=settings)
+            documents = from_parquet(
+                adapters.staging.read(made.entries), columns=["uri", "action", "size_bytes"]
+            ).to_pylist()
+            ended = report(made, adapters=adapters)
+        except Terminal as error:
+            fail(made, run_id=request.run_id, source=request.source, why=type(error).__name__, adapters=adapters)
+            raise
+    if arguments.json:
+        print_json({**ended.as_json(), "estimates": made.estimates, "shards": made.shards, "documents": documents})
+    else:
+        _show_plan(made, ended, documents)
+    return 1 if made.refused else 0
+
+
+def sources(arguments: argparse.Namespace) -> int:
+    from concordance.sources.declaration import load_declarations
+
+    declared = load_declarations(read_settings(arguments)).values()
+    if arguments.json:
+        print_json({"sources": [declaration.model_dump(mode="json") for declaration in declared]})
+        return 0
+    print_table(
+        ("source", "kind", "tenant", "location", "access", "trust", "scheduled"),
+        (
+            (one.name, one.kind, one.tenant, one.location, ", ".join(one.access), one.trust.value, one.schedule)
+            for one in declared
+        ),
+    )
+    return 0
+
+
+def _request(arguments: argparse.Namespace, *, dry_run: bool) -> RunRequest:
+    from concordance.pipeline.references import RunRequest
+
+    return RunRequest(
+        source=arguments.source,
+        run_id=getattr(arguments, "run_id", None) or _new_run_id(),
+        subpath=arguments.subpath,
+        mode="full" if arguments.full else "incremental",
+        dry_run=dry_run,
+        allow_deletes=arguments.allow_deletes,
+        max_documents=arguments.max_documents,
+    )
+
+
+def _new_run_id() -> str:
+    return f"cli_{datetime.now(UTC):%Y%m%dT%H%M%S}_{secrets.token_hex(3)}"
+
+
+def _show_run(report: RunReport) -> None:
+    _show_counts(report.counts, title=f"run {report.run_id} of {report.source}: {report.state}")
+    print_lines(*((notice, "bold") for notice in report.notices))
+
+
+def _show_plan(made: PlanReference, report: RunReport, documents: list[dict[str, Any]]) -> None:
+    _show_counts({**report.counts, **made.estimates}, title=f"plan of {report.source}, in {made.shards} shards")
+    if documents:
+        shown = documents[:_SHOWN_DOCUMENTS]
+        more = f", first {len(shown)} of {len(documents)}" if len(documents) > len(shown) else ""
+        print_table(
+            ("action", "document", "bytes #"),
+            ((one["action"], one["uri"], one["size_bytes"]) for one in shown),
+            title=f"what an ingest would do{more}",
+        )
+    print_lines(*((notice, "bold") for notice in report.notices))
+
+
+def _show_counts(counts: dict[str, Any], *, title: str) -> None:
+    rows = (
+        (name.replace("_", " "), number if isinstance(number, int) else f"{number:,.1f}")
+        for name, number in counts.items()
+    )
+    print_table(("what", "number #"), rows, title=title)
