@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import unicodedata
+from json.encoder import encode_basestring
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -79,7 +80,9 @@ def entity_key(*, tenant: str, type: str, name: str) -> str:
 
 def node_key(index_version: int, identity: str | UUID) -> str:
     """The short key that carries a graph node's uniqueness constraint: 32 hexadecimal digits, whatever the name's length."""
-    return digest([index_version, str(identity)])[:32]
+    # The canonical JSON of [index_version, identity], without an encoder for each of a batch's thousands of keys.
+    named = f"[{index_version},{encode_basestring(str(identity))}]"
+    return hashlib.sha256(named.encode()).hexdigest()[:32]
 
 
 def normalise_name(name: str) -> str:

@@ -100,3 +100,8 @@ def test_bodies_carry_every_point_once_and_stay_below_the_limits(
 def test_any_valid_text_survives_its_body(text: str) -> None:
     ((_, body),) = upsert_bodies(points(VERSION, Written("a", texts=(text,))), max_points=1, max_bytes=65_536)
     assert json.loads(body)["points"][0]["payload"]["text"] == text
+
+
+@given(st.integers(1, 10**9), st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_a_node_key_is_the_digest_of_the_canonical_pair(number: int, identity: str) -> None:
+    assert ids.node_key(number, identity) == ids.digest([number, identity])[:32]
