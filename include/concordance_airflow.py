@@ -122,8 +122,8 @@ def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
         "subpath": Param(
             "",
             type="string",
-            maxLength=1024,
-            pattern=r"^(?!/)(?!.*\\)(?!.*(^|/)\.\.(/|$)).*$",
+            maxLength=4096,
+            pattern=r"^(?!/)(?!.*(^|/)\.\.?(/|$)).*$",
             title="Part of the source",
             description_md="A folder or document inside the source, for example `guides/install`; empty: all of it. "
             "A run over a part deletes only inside it.",
@@ -143,7 +143,7 @@ def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
             maximum=100_000_000,
             title="At most this many documents",
             section="Limits",
-            description_md="The run is refused when the source lists more. Empty: the deployment's limit.",
+            description_md="Read at most this many added or changed documents; the next run sees the others.",
         ),
         "allow_deletes": Param(
             False,

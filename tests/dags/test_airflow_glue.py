@@ -1,0 +1,155 @@
+"""What the DAGs share: the checked request, the retries by error class, the connections, the deadline's callback."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from concordance import errors
+
+VALID = {"source": "handbook", "subpath": "", "mode": "incremental", "dry_run": False, "allow_deletes": False}
+
+
+def refused(glue: ModuleType, conf: dict[str, Any]) -> str:
+    with pytest.raises(errors.Misconfigured) as caught:
+        glue.run_conf(conf, {**VALID, "max_documents": None, **conf})
+    return str(caught.value)
+
+
+def test_the_form_as_it_is_filled_in_is_taken(glue: ModuleType) -> None:
+    conf = glue.run_conf({}, {**VALID, "max_documents": 7})
+    assert (conf.source, conf.mode, conf.max_documents) == ("handbook", "incremental", 7)
+
+
+def test_an_unknown_key_of_the_conf_is_refused_by_name(glue: ModuleType) -> None:
+    assert "unknown keys: sauce" in refused(glue, {"sauce": "handbook"})
+
+
+@pytest.mark.parametrize(
+    ("conf", "word"),
+    [
+        ({"source": ""}, "source"),
+        ({"source": 7}, "source"),
+        ({"source": None}, "source"),
+        ({"mode": "quick"}, "mode"),
+        ({"dry_run": "yes"}, "dry_run"),
+        ({"allow_deletes": 1}, "allow_deletes"),
+        ({"max_documents": 0}, "max_documents"),
+        ({"max_documents": 1.5}, "max_documents"),
+        ({"subpath": "guides/../../etc"}, "subpath"),
+        ({"subpath": "a\0b"}, "subpath"),
+        ({"subpath": "x" * 5000}, "subpath"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key(glue: ModuleType, conf: dict[str, Any], word: str) -> None:
+    assert f"{word}: " in refused(glue, conf)
+
+
+def test_a_run_without_a_source_is_refused(glue: ModuleType) -> None:
+    with pytest.raises(errors.Misconfigured, match="source: Field required"):
+        glue.run_conf({}, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("source", "elsewhere"), ("mode", "quick"), ("subpath", "../etc"), ("subpath", "/etc"), ("max_documents", 0)],
+)
+def test_the_form_itself_refuses_what_the_first_task_would(glue: ModuleType, name: str, value: Any) -> None:
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        glue.ingest_form(["handbook"])[name].resolve(value)
+
+
+def decision(glue: ModuleType, error: BaseException) -> Any:
+    return glue.RetryByError().evaluate(error, 1, 3)
+
+
+def every(family: type[errors.ConcordanceError]) -> list[type[errors.ConcordanceError]]:
+    return [family, *(one for child in family.__subclasses__() for one in every(child))]
+
+
+def made(error: type[errors.ConcordanceError]) -> errors.ConcordanceError:
+    extra: dict[type, dict[str, Any]] = {
+        errors.Leased: {"retry_after_seconds": 40.0},
+        errors.PoisonDocument: {"reason": "empty"},
+    }
+    return error("why", **extra.get(error, {}))
+
+
+@pytest.mark.parametrize("error", every(errors.Terminal))
+def test_what_would_fail_again_is_not_tried_again(glue: ModuleType, error: type[errors.ConcordanceError]) -> None:
+    assert decision(glue, made(error)).action.value == "fail"
+
+
+@pytest.mark.parametrize("error", every(errors.Transient))
+def test_what_may_pass_is_tried_again(glue: ModuleType, error: type[errors.ConcordanceError]) -> None:
+    assert decision(glue, made(error)).action.value == "retry"
+
+
+def test_a_lease_is_waited_for_as_long_as_it_runs(glue: ModuleType) -> None:
+    assert decision(glue, errors.Leased("held", retry_after_seconds=40)).retry_delay == timedelta(seconds=41)
+
+
+def test_any_other_error_follows_the_tasks_own_retries(glue: ModuleType) -> None:
+    assert decision(glue, KeyError("x")).action.value == "default"
+
+
+CONNECTIONS = {
+    "NEO4J_DEFAULT": {
+        "conn_type": "neo4j",
+        "host": "graph.internal",
+        "port": 7688,
+        "login": "writer",
+        "password": "g-secret",
+        "schema": "neo4j",
+        "extra": {"neo4j_scheme": True, "certs_trusted_ca": True},
+    },
+    "QDRANT_DEFAULT": {"conn_type": "http", "schema": "https", "host": "::1", "port": 6333, "password": "v-secret"},
+    "CONCORDANCE_LEDGER": {
+        "conn_type": "postgres",
+        "host": "db.internal",
+        "login": "concordance",
+        "password": "l-secret",
+        "schema": "ledger",
+    },
+}
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, connection in CONNECTIONS.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(connection))
+    return monkeypatch
+
+
+def test_addresses_and_secrets_of_the_stores_come_from_the_connections(
+    glue: ModuleType, connections: pytest.MonkeyPatch
+) -> None:
+    settings = glue.connected_settings()
+    assert settings.effective_neo4j_url == "neo4j+s://graph.internal:7688"
+    assert (settings.effective_neo4j_user, settings.effective_neo4j_database) == ("writer", "neo4j")
+    assert settings.effective_qdrant_url == "https://[::1]:6333"
+    assert settings.effective_ledger_url == "postgresql://concordance@db.internal:5432/ledger"
+    secrets = (settings.neo4j_password, settings.qdrant_api_key, settings.ledger_password)
+    assert [secret.get_secret_value() for secret in secrets] == ["g-secret", "v-secret", "l-secret"]
+
+
+def test_a_connection_without_a_host_says_where_to_enter_it(glue: ModuleType, connections: pytest.MonkeyPatch) -> None:
+    connections.setenv("AIRFLOW_CONN_NEO4J_DEFAULT", json.dumps({"conn_type": "neo4j", "password": "g-secret"}))
+    with pytest.raises(errors.Misconfigured, match="neo4j_default has no host: enter it under Admin") as caught:
+        glue.connected_settings()
+    assert "g-secret" not in str(caught.value)
+
+
+def test_a_late_run_is_named_in_the_log(glue: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        late = asyncio.run(glue.run_is_late({"dag_run": {"dag_id": "concordance_ingest", "dag_run_id": "r1"}}))
+    assert late == "concordance_ingest r1"
+    assert "past its deadline" in caplog.text

@@ -1,0 +1,105 @@
+"""Every DAG can be read, says who owns it and what it does, and costs little to parse."""
+
+from __future__ import annotations
+
+from graphlib import TopologicalSorter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from concordance.settings import ROOT
+from dags.conftest import parse
+
+ORDER = ["plan", "extract", "check_documents", "embed", "check_chunks", "load", "check_stores", "publish", "report"]
+
+
+def tasks(dags: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(dag_id, task_id, task) for dag_id, dag in dags["dags"].items() for task_id, task in dag["tasks"].items()]
+
+
+def test_every_file_is_imported_without_an_error(dags: dict[str, Any]) -> None:
+    assert dags["import_errors"] == {}
+    assert set(dags["dags"]) == {path.stem for path in (ROOT / "dags").glob("*.py")}
+
+
+def test_parsing_loads_no_driver_and_no_model_library(dags: dict[str, Any]) -> None:
+    assert dags["heavy"] == []
+
+
+def test_parsing_costs_less_than_two_seconds_of_a_processor(dags: dict[str, Any]) -> None:
+    # Not the time on the clock, which depends on what else the machine does.
+    assert dags["parse_cpu_seconds"] < 2
+
+
+def test_no_dag_runs_in_a_circle_and_the_run_goes_in_its_order(dags: dict[str, Any]) -> None:
+    for dag in dags["dags"].values():
+        list(TopologicalSorter({name: task["upstream"] for name, task in dag["tasks"].items()}).static_order())
+    ingest = dags["dags"]["concordance_ingest"]["tasks"]
+    assert list(TopologicalSorter({name: task["upstream"] for name, task in ingest.items()}).static_order()) == ORDER
+
+
+def test_every_dag_says_what_it_is_for(dags: dict[str, Any]) -> None:
+    for dag_id, dag in dags["dags"].items():
+        assert dag["doc"], dag_id
+        assert "concordance" in dag["tags"], dag_id
+
+
+def test_every_task_has_an_owner_a_limit_retries_by_error_class_and_a_description(dags: dict[str, Any]) -> None:
+    for dag_id, task_id, task in tasks(dags):
+        where = f"{dag_id}.{task_id}"
+        assert task["owner"] == "concordance", where
+        assert task["timeout_seconds"], where
+        assert task["retries"] >= 1, where
+        assert task["retry_policy"] == "RetryByError", where
+        assert task["doc"], where
+
+
+def test_every_pool_is_one_that_is_created(dags: dict[str, Any], glue: ModuleType) -> None:
+    created = {pool.name for pool in glue.POOLS} | {"default_pool"}
+    assert {task["pool"] for _, _, task in tasks(dags)} <= created
+
+
+def test_mapped_tasks_carry_names_that_a_person_can_read(dags: dict[str, Any]) -> None:
+    assert all(task["label"] for _, _, task in tasks(dags) if task["is_mapped"])
+
+
+def test_encoding_waits_for_its_one_slot_and_only_publish_updates_the_index(dags: dict[str, Any]) -> None:
+    ingest = dags["dags"]["concordance_ingest"]["tasks"]
+    assert ingest["embed"]["pool"] == "concordance_embed"
+    assert [name for name, task in ingest.items() if task["outlets"]] == ["publish"]
+
+
+def test_a_failed_stage_cannot_end_as_success(dags: dict[str, Any]) -> None:
+    ingest = dags["dags"]["concordance_ingest"]["tasks"]
+    # The last task decides the run's state: it may follow skipped tasks, never failed ones.
+    assert ingest["report"]["trigger_rule"] == "none_failed"
+    assert {task["trigger_rule"] for name, task in ingest.items() if name != "report"} == {"all_success"}
+
+
+def test_the_whole_run_has_a_deadline(dags: dict[str, Any]) -> None:
+    assert dags["dags"]["concordance_ingest"]["deadlines"] == 1
+
+
+def test_the_form_asks_exactly_for_what_a_run_takes(dags: dict[str, Any], glue: ModuleType) -> None:
+    assert dags["dags"]["concordance_ingest"]["params"] == sorted(glue.RunConf.model_fields)
+
+
+def test_the_nightly_run_is_on_the_clock_and_the_ingest_is_not(dags: dict[str, Any]) -> None:
+    scheduled = {dag_id for dag_id, dag in dags["dags"].items() if dag["is_scheduled"]}
+    assert scheduled == {"concordance_nightly"}
+
+
+def test_a_wrong_sources_file_is_an_import_error_that_says_what_to_do(tmp_path: Path) -> None:
+    wrong = tmp_path / "sources.toml"
+    wrong.write_text('[[source]]\nname = "x"\nkind = "files"\ntenant = "t"\ncolour = "blue"\n')
+    described = parse(tmp_path, environment={"AIRFLOW__CONCORDANCE__SOURCES_FILE": str(wrong)})
+    assert "unknown key 'colour'" in described["import_errors"]["concordance_ingest.py"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins").rglob("*.py")), ids=lambda path: path.name)
+def test_plugins_are_flat_files_with_names_of_their_own(path: Path) -> None:
+    # Airflow imports every file below plugins/ by its bare name.
+    assert path.parent == ROOT / "plugins"
+    assert path.stem.startswith("concordance_")
