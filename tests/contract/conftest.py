@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("contract.graph_contract", "contract.source_contract", "contract.vector_contract")
+pytest.register_assert_rewrite(
+    "contract.embedder_contract", "contract.graph_contract", "contract.source_contract", "contract.vector_contract"
+)

@@ -30,7 +30,7 @@ def cut_points(weights: Sequence[int], ranks: Sequence[Rank], *, radius: int, li
     if at[-1] <= limit:
         return [0, len(weights)]
     cuts: list[int] = []
-    for start, end in pairwise([0, *_local_minima(at, ranks, radius), len(weights)]):
+    for start, end in pairwise([0, *local_minima(at, ranks, radius), len(weights)]):
         cuts.append(start)
         while at[end] - at[start] > limit and end - start > 1:
             start = _next_cut(at, ranks, start, end, radius=radius, limit=limit)
@@ -38,8 +38,11 @@ def cut_points(weights: Sequence[int], ranks: Sequence[Rank], *, radius: int, li
     return [*cuts, len(weights)]
 
 
-def _local_minima(at: Sequence[int], ranks: Sequence[Rank], radius: int) -> list[int]:
-    """Boundaries that rank below all others within `radius` tokens; of equal ones the leftmost."""
+def local_minima(at: Sequence[int], ranks: Sequence[Rank], radius: int) -> list[int]:
+    """Boundaries that rank below all others within `radius` tokens; of equal ones the leftmost.
+
+    `at` are the atoms' positions in tokens and the end. Neither end of the row is nearer than `radius`.
+    """
     count, total = len(ranks), at[-1]
     is_minimum = [radius <= at[number] <= total - radius for number in range(count)]
     # A stack of boundaries with rising ranks: below each lies the nearest one to its left that ranks no higher.

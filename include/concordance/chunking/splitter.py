@@ -39,6 +39,7 @@ _MAX_RUN_WORDS = 12
 
 # What no store takes: NUL, other control characters and lone surrogates. Line ends of other systems become "\n".
 _UNWANTED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_EMPTY_LINES = re.compile(r"\n{3,}")
 _LINE_END = re.compile(r"\r\n?|\x85|\u2028|\u2029")
 
 # A sentence ends at its mark when white space and no small letter follow ("e.g. this" goes on), or at a CJK full stop.
@@ -104,7 +105,8 @@ class Chunker:
         Raises `PoisonDocument` (`too_many_chunks`). Equal arguments give equal chunks.
         """
         title = " ".join(_clean(title or "").split())[:_MAX_TITLE_CHARACTERS].rstrip()
-        found = _with_relative_paths(sections(_clean(markdown)), title)
+        # Many empty lines say no more than one, but would each be looked at.
+        found = _with_relative_paths(sections(_EMPTY_LINES.sub("\n\n", _clean(markdown))), title)
         pieces: list[_Piece] = []
         for group in _grouped(found):
             pieces.extend(self._pieces(group, title, max_chunks))

@@ -72,7 +72,7 @@ class HashEmbedder:
 
 
 def _words(text: str, window: int) -> list[str]:
-    return [match[0].casefold() for match, _ in zip(_WORD.finditer(text), range(window), strict=False)]
+    return _WORD.findall(text.casefold())[:window]
 
 
 def _hashed(words: Sequence[str], dimension: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
