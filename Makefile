@@ -47,7 +47,7 @@ lock: $(UV) ## compile requirements*.in again into the locks with hashes
 	  requirements-dev.in -o requirements-dev.txt
 
 demo: $(SET_UP) ## start everything, ingest real documents through Airflow, show what is there
-	@$(PYTHON) -m concordance.local.demo
+	@$(PYTHON) -m concordance demo
 
 up: $(SET_UP) ## start the embedded stores and Airflow
 	@$(PYTHON) -m concordance up

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from concordance.commands import reading, runs, settings, stack
+from concordance.commands import demo, reading, runs, settings, stack
 from concordance.commands.common import Run
 
 _EPILOG = """\
@@ -42,4 +42,5 @@ def build_parser() -> argparse.ArgumentParser:
     reading.add_commands(add)
     settings.add_commands(add)
     stack.add_commands(add)
+    demo.add_commands(add)
     return parser

@@ -94,7 +94,7 @@ def _environment(settings: Settings, folder: Path, secrets: Mapping[str, str]) -
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__FERNET_KEY": secrets["airflow_fernet_key"],
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_password_file(folder)),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(password_file(folder.parent)),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
         "AIRFLOW__API__BASE_URL": address(settings),
         "AIRFLOW__API__SECRET_KEY": secrets["airflow_api_secret_key"],
@@ -138,13 +138,14 @@ def _secret_settings(settings: Settings, secrets: Mapping[str, str]) -> dict[str
     }
 
 
-def _password_file(folder: Path) -> Path:
-    return folder / "passwords.json"
+def password_file(state_dir: Path) -> Path:
+    """Where the admin's password stands, readable by its owner alone."""
+    return state_dir / "airflow" / "passwords.json"
 
 
 def _set_up(folder: Path, admin_password: str) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
-    write_private(_password_file(folder), json.dumps({ADMIN: admin_password}) + "\n")
+    write_private(password_file(folder.parent), json.dumps({ADMIN: admin_password}) + "\n")
 
 
 def check_server(port: int) -> None:

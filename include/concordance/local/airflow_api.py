@@ -1,0 +1,161 @@
+"""The little of Airflow's REST interface that the demo and the end-to-end tests need, over the standard library.
+
+Every call ends within `_REQUEST_SECONDS`. Errors: `Unavailable` when Airflow does not answer or answers 5xx,
+`Misconfigured` when it refuses the login or what is asked.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from concordance.errors import Misconfigured, Unavailable
+
+_REQUEST_SECONDS = 30
+_POLL_SECONDS = 0.5
+_DONE = ("success", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """One task instance; `map_index` is -1 for one that is not mapped, `state` empty before it is scheduled."""
+
+    task_id: str
+    map_index: int
+    state: str
+    try_number: int
+    seconds: float | None
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run with its tasks as they are now."""
+
+    run_id: str
+    state: str
+    tasks: tuple[TaskState, ...]
+
+    @property
+    def is_done(self) -> bool:
+        return self.state in _DONE
+
+    def states(self) -> dict[str, set[str]]:
+        """The states of each task's instances, by task."""
+        found: dict[str, set[str]] = {}
+        for task in self.tasks:
+            found.setdefault(task.task_id, set()).add(task.state)
+        return found
+
+
+class AirflowApi:
+    """One user's session with one Airflow on this machine."""
+
+    def __init__(self, port: int, *, user: str, password: str) -> None:
+        self._port = port
+        self._token: str | None = None
+        self._token = str(self.call("POST", "/auth/token", {"username": user, "password": password})["access_token"])
+
+    def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
+        """Start a run; returns its run id. Raises `Misconfigured` when the form refuses a value."""
+        run = self.call("POST", f"/api/v2/dags/{quote(dag_id)}/dagRuns", {"logical_date": None, "conf": conf})
+        return str(run["dag_run_id"])
+
+    def await_dag(self, dag_id: str, *, wait_seconds: float) -> None:
+        """Wait until the DAG processor has read a DAG. Raises `Misconfigured` with its first import error."""
+        for _ in _until(wait_seconds):
+            found = self.call("GET", f"/api/v2/dags?dag_id_pattern={quote(dag_id)}")["dags"]
+            if any(one["dag_id"] == dag_id and not one["is_stale"] for one in found):
+                return
+            errors = self.call("GET", "/api/v2/importErrors")["import_errors"]
+            if errors:
+                raise Misconfigured(f"Airflow cannot read {errors[0]['filename']}: {errors[0]['stack_trace'][-2000:]}")
+        raise Unavailable(
+            f"Airflow has not read the DAG {dag_id} within {wait_seconds:g} s: see its dag-processor's log"
+        )
+
+    def run(self, dag_id: str, run_id: str) -> RunState:
+        """How a run is now."""
+        path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
+        state = str(self.call("GET", path)["state"])
+        instances = self.call("GET", f"{path}/taskInstances?limit=1000")["task_instances"]
+        return RunState(
+            run_id,
+            state,
+            tuple(
+                TaskState(
+                    task_id=one["task_id"],
+                    map_index=one["map_index"],
+                    state=one["state"] or "",
+                    try_number=one["try_number"],
+                    seconds=one["duration"],
+                    pid=one["pid"],
+                )
+                for one in instances
+            ),
+        )
+
+    def follow(self, dag_id: str, run_id: str, *, wait_seconds: float) -> Iterator[RunState]:
+        """The run's states as they pass, the last one done. Raises `Unavailable` when it is not done in time."""
+        for _ in _until(wait_seconds):
+            seen = self.run(dag_id, run_id)
+            yield seen
+            if seen.is_done:
+                return
+        raise Unavailable(f"run {run_id} of {dag_id} was not done within {wait_seconds:g} s")
+
+    def result(self, dag_id: str, run_id: str, task_id: str) -> Any:
+        """What a task returned."""
+        path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}/taskInstances/{quote(task_id)}"
+        return self.call("GET", f"{path}/xcomEntries/return_value?deserialize=true")["value"]
+
+    def error_of(self, dag_id: str, run_id: str, task: TaskState) -> str:
+        """The error that ended a task's last attempt, as its log has it; empty when there is none."""
+        path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}/taskInstances/{quote(task.task_id)}"
+        log = self.call("GET", f"{path}/logs/{max(1, task.try_number)}?map_index={task.map_index}&full_content=true")
+        details = [
+            line["error_detail"] for line in log["content"] if isinstance(line, dict) and line.get("error_detail")
+        ]
+        return f"{details[-1][0]['exc_type']}: {details[-1][0]['exc_value']}" if details else ""
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """One request; its answer from JSON."""
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_REQUEST_SECONDS)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"Airflow on 127.0.0.1:{self._port} does not answer ({type(error).__name__})") from None
+        finally:
+            connection.close()
+        if answer.status >= 500:
+            raise Unavailable(f"Airflow on 127.0.0.1:{self._port} answers {answer.status} to {method} {path}")
+        if answer.status >= 400:
+            raise Misconfigured(f"Airflow refuses {method} {path} with {answer.status}: {_detail(content)}")
+        return json.loads(content) if content else None
+
+
+def _detail(content: bytes) -> str:
+    try:
+        return str(json.loads(content)["detail"])[:1000]
+    except (ValueError, KeyError, TypeError):
+        return "no reason given"
+
+
+def _until(wait_seconds: float) -> Iterator[None]:
+    """Once at once, then again and again until the time is over."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        yield
+        if time.monotonic() >= deadline:
+            return
+        time.sleep(_POLL_SECONDS)
