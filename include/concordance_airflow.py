@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 from airflow.sdk.observability import stats
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from concordance.errors import Leased, Misconfigured, Terminal, Unavailable
+from concordance.errors import Leased, Misconfigured, Terminal, Transient, Unavailable
 from concordance.settings import Settings, load_settings
 from concordance.sources.subpath import normalise_subpath
 
@@ -258,7 +258,7 @@ def stage(name: str, plan: dict[str, Any]) -> Iterator[StageRun]:
 def _adapters(
     name: str, plan: PlanReference | None, *, run_id: str, source: str
 ) -> Iterator[tuple[Adapters, Settings]]:
-    """Adapters, with the stage's timer and counters. An error that another attempt cannot mend closes the run."""
+    """Adapters, with the stage's timer and counters. An error that no other attempt can mend ends the run."""
     from concordance.operations import telemetry
     from concordance.pipeline.adapters import open_adapters
     from concordance.pipeline.report import fail
@@ -269,7 +269,9 @@ def _adapters(
         try:
             yield adapters, settings
         except Terminal as error:
-            fail(plan, run_id=run_id, source=source, why=type(error).__name__, adapters=adapters)
+            # The ledger may be what fails: the error that the task shows must be the first one.
+            with suppress(Transient):
+                fail(error, run_id=run_id, source=source, adapters=adapters)
             raise
 
 

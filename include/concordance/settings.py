@@ -109,7 +109,7 @@ class Settings(BaseModel):
 
     # the commit protocol
     lease_seconds: float = Field(120, ge=1, le=3600)
-    source_lease_seconds: float = Field(900, ge=1, le=86_400)
+    source_lease_seconds: float = Field(300, ge=1, le=86_400)
     request_timeout_seconds: float = Field(60, ge=0.5, le=600)
     reader_timeout_seconds: float = Field(30, ge=0.5, le=600)
     sweep_grace_seconds: float = Field(600, ge=1, le=86_400)

@@ -68,24 +68,20 @@ def ingest(arguments: argparse.Namespace) -> int:
 
 
 def plan(arguments: argparse.Namespace) -> int:
-    from concordance.errors import Terminal
     from concordance.pipeline.plan import make_plan
-    from concordance.pipeline.report import fail, report
+    from concordance.pipeline.report import report
+    from concordance.pipeline.run import ending
     from concordance.pipeline.tables import from_parquet
 
     with adapters_of(arguments) as (adapters, settings):
         adapters.source(arguments.source)
         request = _request(arguments, dry_run=True)
-        made: PlanReference | None = None
-        try:
+        with ending(request, adapters=adapters):
             made = make_plan(request, adapters=adapters, settings=settings)
             documents = from_parquet(
                 adapters.staging.read(made.entries), columns=["uri", "action", "size_bytes"]
             ).to_pylist()
             ended = report(made, adapters=adapters)
-        except Terminal as error:
-            fail(made, run_id=request.run_id, source=request.source, why=type(error).__name__, adapters=adapters)
-            raise
     if arguments.json:
         print_json({**ended.as_json(), "estimates": made.estimates, "shards": made.shards, "documents": documents})
     else:

@@ -57,7 +57,7 @@ class Database:
             self._conninfo,
             min_size=0,
             max_size=settings.ledger_pool_connections,
-            timeout=settings.request_timeout_seconds,
+            timeout=min(10.0, settings.request_timeout_seconds),
             kwargs={"autocommit": True, "connect_timeout": 10, "options": _options(settings)},
             check=psycopg_pool.ConnectionPool.check_connection,
             open=False,

@@ -44,6 +44,10 @@ class Runs:
             lambda cursor: _take(cursor, source=source, run_id=run_id, seconds=self._lease_seconds),
         )
 
+    def release(self, *, run_id: str, source: str) -> None:
+        """Give the source's lease back, if this run holds it; the run itself can be taken up again."""
+        self._database.transact("release a source", lambda cursor: _give_back(cursor, source=source, run_id=run_id))
+
     def finish(self, *, run_id: str, source: str, state: str, report: dict[str, Any]) -> None:
         """Record how the run ended and give the source's lease back."""
 
@@ -52,10 +56,7 @@ class Runs:
                 "UPDATE runs SET state = %s, report = %s, finished_at = now() WHERE run_id = %s",
                 [state, json.dumps(report), run_id],
             )
-            cursor.execute(
-                "UPDATE sources SET lease_until = NULL, lease_holder = NULL WHERE source = %s AND lease_holder = %s",
-                [source, run_id],
-            )
+            _give_back(cursor, source=source, run_id=run_id)
 
         self._database.transact("finish a run", work)
 
@@ -72,6 +73,13 @@ class Runs:
             return None if row is None else row[0]
 
         return self._database.transact("read a run", work)
+
+
+def _give_back(cursor: Cursor, *, source: str, run_id: str) -> None:
+    cursor.execute(
+        "UPDATE sources SET lease_until = NULL, lease_holder = NULL WHERE source = %s AND lease_holder = %s",
+        [source, run_id],
+    )
 
 
 def _take(cursor: Cursor, *, source: str, run_id: str, seconds: float) -> None:

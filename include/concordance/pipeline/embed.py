@@ -40,8 +40,7 @@ def embed(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, set
     inputs = [str(plan.plan_id), shard.chunks.digest, version.settings.model.digest]
     made = adapters.staging.find("vectors", inputs)
     if made is None:
-        with telemetry.timer("stage.duration", stage="embed", source=plan.source):
-            made = _make(plan, shard, version, inputs, adapters=adapters, settings=settings)
+        made = _make(plan, shard, version, inputs, adapters=adapters, settings=settings)
     copied = tables.from_parquet(adapters.staging.read(made), columns=["is_copied"]).column(0).to_pylist().count(True)
     return replace(shard, vectors=made, counts={**shard.counts, "reused": copied, "embedded": made.rows - copied})
 

@@ -44,9 +44,8 @@ def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Se
     documents = adapters.staging.find("documents", inputs)
     chunks = adapters.staging.find("chunks", inputs)
     if documents is None or chunks is None:
-        with telemetry.timer("stage.duration", stage="extract", source=plan.source):
-            entries = tables.plan_entries(adapters.staging.read(plan.entries), shard=shard)
-            extracted = _extract_all(plan, entries, version, adapters=adapters, settings=settings)
+        entries = tables.plan_entries(adapters.staging.read(plan.entries), shard=shard)
+        extracted = _extract_all(plan, entries, version, adapters=adapters, settings=settings)
         # The chunks first: a documents artefact is never without its chunks.
         chunks = adapters.staging.put(
             "chunks",

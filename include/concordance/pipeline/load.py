@@ -40,16 +40,13 @@ def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, sett
     rejected = set(adapters.ledger.plans.rejected(plan.plan_id))
     loading = _Loading(plan, version, adapters, settings, holder=uuid4().hex)
     evidence: list[dict[str, Any]] = []
-    with telemetry.timer("stage.duration", stage="load", source=plan.source):
-        assert shard.vectors is not None
-        vectors = tables.vectors_by_digest(adapters.staging.read(shard.vectors))
-        batches = _batches(
-            _prepared(shard, rejected, adapters, tenant=tenant, source=plan.source), settings.batch_chunks
-        )
-        for ordinal, documents in enumerate(batches):
-            adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
-            batch_id = ids.batch_id(plan_id=plan.plan_id, shard=shard.shard, ordinal=ordinal)
-            evidence += _await_lease(loading.batch, settings)(batch_id, documents, vectors)
+    assert shard.vectors is not None
+    vectors = tables.vectors_by_digest(adapters.staging.read(shard.vectors))
+    batches = _batches(_prepared(shard, rejected, adapters, tenant=tenant, source=plan.source), settings.batch_chunks)
+    for ordinal, documents in enumerate(batches):
+        adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
+        batch_id = ids.batch_id(plan_id=plan.plan_id, shard=shard.shard, ordinal=ordinal)
+        evidence += _await_lease(loading.batch, settings)(batch_id, documents, vectors)
     content = tables.to_parquet(sorted(evidence, key=lambda row: str(row["document_id"])), tables.EVIDENCE)
     artefact = adapters.staging.put(
         "evidence",

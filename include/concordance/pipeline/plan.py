@@ -14,7 +14,6 @@ from concordance import fault_points
 from concordance.errors import Misconfigured, PoisonDocument
 from concordance.ledger.plans import DrawnPlan, PlanCounts
 from concordance.model import Action, IndexVersion, Listed, PlanEntry
-from concordance.operations import telemetry
 from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.compare import Comparison, Doubtful, changed, compare, cut_into_shards
@@ -40,11 +39,10 @@ def make_plan(request: RunRequest, *, adapters: Adapters, settings: Settings) ->
     )
     if made is not None:
         return PlanReference.from_json(made)
-    with telemetry.timer("stage.duration", stage="plan", source=request.source):
-        version = index.ensure_live(adapters, settings)
-        scope = normalise_subpath(request.subpath)
-        drawn = adapters.ledger.plans.draw(run_id=request.run_id, source=request.source, scope=scope, version=version)
-        return _make(request, drawn, scope, source, version, adapters=adapters, settings=settings)
+    version = index.ensure_live(adapters, settings)
+    scope = normalise_subpath(request.subpath)
+    drawn = adapters.ledger.plans.draw(run_id=request.run_id, source=request.source, scope=scope, version=version)
+    return _make(request, drawn, scope, source, version, adapters=adapters, settings=settings)
 
 
 def rejected_under(version: IndexVersion, settings: Settings) -> str:

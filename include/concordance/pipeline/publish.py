@@ -26,12 +26,11 @@ def publish(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> d
     first, `Unavailable` when a store does not answer: what is published stays published, and the rest is done again.
     """
     version = version_of(plan, adapters=adapters, settings=settings)
-    with telemetry.timer("stage.duration", stage="publish", source=plan.source):
-        with fault_points.around("run.publish"):
-            adapters.ledger.publishing.publish(plan.plan_id)
-        hide(plan, version, adapters=adapters, settings=settings)
-        settle(version, adapters=adapters, settings=settings)
-        sweep(version, adapters=adapters, settings=settings)
+    with fault_points.around("run.publish"):
+        adapters.ledger.publishing.publish(plan.plan_id)
+    hide(plan, version, adapters=adapters, settings=settings)
+    settle(version, adapters=adapters, settings=settings)
+    sweep(version, adapters=adapters, settings=settings)
     return adapters.ledger.plans.outcomes(plan.plan_id)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from concordance.errors import Conflict, Terminal
 from concordance.operations import telemetry
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.references import PlanReference, RunReport, ShardReference
@@ -34,8 +35,13 @@ def report(plan: PlanReference, shards: Sequence[ShardReference] = (), *, adapte
     return ended
 
 
-def fail(plan_or_none: PlanReference | None, *, run_id: str, source: str, why: str, adapters: Adapters) -> None:
-    """Record a run that failed for good: its open generations are closed, the lease is given back."""
-    if plan_or_none is not None:
-        adapters.ledger.plans.close(plan_or_none.plan_id)
-    adapters.ledger.runs.finish(run_id=run_id, source=source, state="failed", report={"why": why})
+def fail(error: Terminal, *, run_id: str, source: str, adapters: Adapters) -> None:
+    """Record a run that no further attempt can mend by itself, and give its source's lease back.
+
+    What it loaded stays open: once the cause is removed (a password, a setting), the run can be taken up again where it
+    stopped, until a newer plan of the source closes it. After a `Conflict` nothing is recorded: somebody else was
+    first, maybe another attempt of this very run, which goes on.
+    """
+    if not isinstance(error, Conflict):
+        report = {"error": type(error).__name__}
+        adapters.ledger.runs.finish(run_id=run_id, source=source, state="failed", report=report)

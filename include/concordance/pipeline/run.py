@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from concordance.errors import Terminal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TypedDict
+
+from concordance.errors import Terminal, Transient
+from concordance.operations import telemetry
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.check import check_chunks, check_documents, check_stores
 from concordance.pipeline.embed import embed
@@ -16,35 +21,62 @@ from concordance.pipeline.version import version_of
 from concordance.settings import Settings
 
 
+class Tools(TypedDict):
+    """What every stage is given besides its references."""
+
+    adapters: Adapters
+    settings: Settings
+
+
 def ingest(request: RunRequest, *, adapters: Adapters, settings: Settings) -> RunReport:
     """Plan, extract, embed, load and publish, with the gates between; a repeated call resumes the same run.
 
-    A failure that another attempt cannot mend closes the run; one that may pass leaves it to be resumed. Raises what
-    the stages raise.
+    Raises what the stages raise: after a `Transient` error the same call may succeed, after a `Terminal` one a person
+    or a new run is needed.
     """
-    plan: PlanReference | None = None
-    shards: list[ShardReference] = []
-    try:
-        plan = make_plan(request, adapters=adapters, settings=settings)
+    tools: Tools = {"adapters": adapters, "settings": settings}
+    with ending(request, adapters=adapters):
+        with telemetry.stage("plan", source=request.source):
+            plan = make_plan(request, **tools)
+        shards: list[ShardReference] = []
         if plan.goes_on:
-            shards = walk(plan, adapters=adapters, settings=settings)
+            shards = walk(plan, tools)
         elif not plan.is_dry and not plan.refused:
-            tidy(plan, adapters=adapters, settings=settings)
+            tidy(plan, **tools)
         return report(plan, shards, adapters=adapters)
-    except Terminal as error:
-        fail(plan, run_id=request.run_id, source=request.source, why=type(error).__name__, adapters=adapters)
+
+
+@contextmanager
+def ending(request: RunRequest, *, adapters: Adapters) -> Iterator[None]:
+    """A run that lives and ends with this process: whatever stops it, the source's lease is given back."""
+    try:
+        yield
+    except BaseException as error:
+        # The ledger may be what fails: the error that the caller sees must be the first one.
+        with suppress(Transient):
+            if isinstance(error, Terminal):
+                fail(error, run_id=request.run_id, source=request.source, adapters=adapters)
+            else:
+                adapters.ledger.runs.release(run_id=request.run_id, source=request.source)
         raise
 
 
-def walk(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> list[ShardReference]:
+def walk(plan: PlanReference, tools: Tools) -> list[ShardReference]:
     """The stages of a plan that has something to do."""
-    shards = [extract(plan, shard, adapters=adapters, settings=settings) for shard in range(plan.shards)]
-    check_documents(plan, shards, adapters=adapters, settings=settings)
-    shards = [embed(plan, shard, adapters=adapters, settings=settings) for shard in shards]
-    check_chunks(plan, shards, adapters=adapters, settings=settings)
-    shards = [load(plan, shard, adapters=adapters, settings=settings) for shard in shards]
-    check_stores(plan, shards, adapters=adapters, settings=settings)
-    publish(plan, adapters=adapters, settings=settings)
+    with telemetry.stage("extract", source=plan.source):
+        shards = [extract(plan, shard, **tools) for shard in range(plan.shards)]
+    with telemetry.stage("check_documents", source=plan.source):
+        check_documents(plan, shards, **tools)
+    with telemetry.stage("embed", source=plan.source):
+        shards = [embed(plan, shard, **tools) for shard in shards]
+    with telemetry.stage("check_chunks", source=plan.source):
+        check_chunks(plan, shards, **tools)
+    with telemetry.stage("load", source=plan.source):
+        shards = [load(plan, shard, **tools) for shard in shards]
+    with telemetry.stage("check_stores", source=plan.source):
+        check_stores(plan, shards, **tools)
+    with telemetry.stage("publish", source=plan.source):
+        publish(plan, **tools)
     return shards
 
 
