@@ -94,7 +94,7 @@ def test_an_endless_word_is_one_short_term():
 
 
 def test_a_term_id_is_stable_over_versions_of_the_product():
-    """It is in every stored point: another hash would need a new index version (and TERMS_REVISION raised)."""
+    """It is in every stored point: another hash would need a new index version (and CHUNKER_REVISION raised)."""
     assert query_vector("graph").indices == (4129470339,)
 
 

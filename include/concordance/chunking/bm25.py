@@ -4,7 +4,8 @@ Words become Snowball English stems without stop words; an identifier is indexed
 `pd.read_csv`, `read_csv`, `pd`, `read`, `csv`; `DataFrame`: `dataframe`, `data`, `frame`), so that a question finds it
 by its name and by its words. Runs of Chinese or Japanese characters become pairs. A document's vector carries the term
 weights of Okapi BM25 (S. Robertson, H. Zaragoza, "The Probabilistic Relevance Framework", 2009); the store multiplies
-by the inverse document frequency.
+by the inverse document frequency. Vectors of two rules must not meet in one index: whoever changes the terms raises
+`splitter.CHUNKER_REVISION`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,6 @@ import Stemmer
 
 from concordance.chunking.words import STOP_WORDS
 from concordance.model import IndexSettings, SparseVector
-
-# Raised whenever the same text may give other terms: vectors of two revisions must not meet in one index.
-TERMS_REVISION = 1
 
 _MAX_PARTED_CHARACTERS = 64
 _MAX_TERM_CHARACTERS = 256

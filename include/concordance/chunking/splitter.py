@@ -26,7 +26,7 @@ from concordance.chunking.tokens import TokenCounter, exact_counts
 from concordance.errors import Misconfigured, PoisonDocument
 from concordance.model import Chunk, IndexSettings, Reason
 
-# Raised whenever the same Markdown may give other chunks: it is frozen with the index version.
+# Raised whenever the same Markdown may give other chunks or BM25 terms: it is frozen with the index version.
 CHUNKER_REVISION = 1
 
 HEADER_SEPARATOR = " > "
