@@ -62,7 +62,8 @@ class Catalog:
         self._file = data / "catalog.json"
         self._changing = threading.Lock()
         try:
-            self._shards.mkdir(parents=True, exist_ok=True)
+            data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._shards.mkdir(exist_ok=True)
             self._lock = _own(data)
         except OSError as error:
             raise Misconfigured(f"the data folder {data} cannot be used: {error.strerror}") from None
