@@ -54,9 +54,8 @@ def plan(*, run_id: Any = None, params: Any = None, dag_run: Any = None, ti: Any
     with glue.planning(request) as run:
         made = make_plan(request, adapters=run.adapters, settings=run.settings)
     ti.xcom_push(key="plan", value=made.as_json())
-    # Tasks are mapped over what this returns: without shards all are skipped up to the report. A plan that only deletes
-    # is a run of one empty shard.
-    return list(range(max(1, made.shards))) if made.goes_on else []
+    # Tasks are mapped over what this returns: without shards all are skipped up to the report.
+    return list(range(made.shards)) if made.goes_on else []
 
 
 @task(
@@ -142,14 +141,14 @@ def publish(plan: Wire, *, outlet_events: Any = None) -> dict[str, int]:
     doc_md="What the run did, in numbers; for a dry run, what it would have done. A run without changes tidies up here "
     "what an earlier one left to do.",
 )
-def report(plan: Wire) -> dict[str, Any]:
+def report(plan: Wire, shards: Wire) -> dict[str, Any]:
     from concordance.pipeline.report import report
     from concordance.pipeline.run import tidy
 
     with glue.stage("report", plan) as run:
         if run.plan.is_noop and not run.plan.is_dry and not run.plan.refused:
             tidy(run.plan, adapters=run.adapters, settings=run.settings)
-        return report(run.plan, adapters=run.adapters).as_json()
+        return report(run.plan, glue.shards(shards), adapters=run.adapters).as_json()
 
 
 @dag(
@@ -177,7 +176,7 @@ def concordance_ingest() -> None:
     extracted = extract.partial(plan=made).expand(shard=shards)
     embedded = embed.partial(plan=made).expand(shard=extracted)
     loaded = load.partial(plan=made).expand(shard=embedded)
-    published, reported = publish(made), report(made)
+    published, reported = publish(made), report(made, loaded)
     check_documents(made, extracted) >> embedded
     check_chunks(made, embedded) >> loaded
     check_stores(made, loaded) >> published >> reported

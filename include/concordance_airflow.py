@@ -240,7 +240,7 @@ class StageRun:
 @contextmanager
 def planning(request: RunRequest) -> Iterator[Planning]:
     """The body of the plan task: adapters on the connected stores, and the run ended in the ledger if it cannot be."""
-    with _adapters("plan", None, run_id=request.run_id, source=request.source) as (adapters, settings):
+    with _adapters("plan", run_id=request.run_id, source=request.source) as (adapters, settings):
         yield Planning(adapters, settings)
 
 
@@ -250,15 +250,13 @@ def stage(name: str, plan: dict[str, Any]) -> Iterator[StageRun]:
     from concordance.pipeline.references import PlanReference
 
     made = PlanReference.from_json(plan)
-    with _adapters(name, made, run_id=made.run_id, source=made.source) as (adapters, settings):
+    with _adapters(name, run_id=made.run_id, source=made.source) as (adapters, settings):
         yield StageRun(made, adapters, settings)
 
 
 @contextmanager
-def _adapters(
-    name: str, plan: PlanReference | None, *, run_id: str, source: str
-) -> Iterator[tuple[Adapters, Settings]]:
-    """Adapters, with the stage's timer and counters. An error that no other attempt can mend ends the run."""
+def _adapters(name: str, *, run_id: str, source: str) -> Iterator[tuple[Adapters, Settings]]:
+    """Adapters, with the stage's timer and counters. An error that no further attempt can mend ends the run."""
     from concordance.operations import telemetry
     from concordance.pipeline.adapters import open_adapters
     from concordance.pipeline.report import fail
@@ -273,6 +271,20 @@ def _adapters(
             with suppress(Transient):
                 fail(error, run_id=run_id, source=source, adapters=adapters)
             raise
+        except Exception:
+            if _is_last_attempt():
+                # Nobody goes on with this run by itself: the source is free for the next one. If the ledger is what
+                # fails, the lease ends by time, and the first error is the one to show.
+                with suppress(Transient):
+                    adapters.ledger.runs.release(run_id=run_id, source=source)
+            raise
+
+
+def _is_last_attempt() -> bool:
+    from airflow.sdk import get_current_context
+
+    attempt = get_current_context()["ti"]
+    return bool(attempt.try_number > attempt.max_tries)
 
 
 class AirflowStats:
@@ -285,11 +297,11 @@ class AirflowStats:
         stats.timing(f"concordance.{name}", timedelta(milliseconds=milliseconds), tags=dict(tags))
 
 
-def shards(stored: Iterable[dict[str, Any]]) -> list[ShardReference]:
-    """The shards' references as they came by XCom."""
+def shards(stored: Iterable[dict[str, Any]] | None) -> list[ShardReference]:
+    """The shards' references as they came by XCom; none from a task that was skipped."""
     from concordance.pipeline.references import ShardReference
 
-    return [ShardReference.from_json(one) for one in stored]
+    return [ShardReference.from_json(one) for one in stored or ()]
 
 
 def label(text: str) -> None:

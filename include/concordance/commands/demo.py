@@ -25,6 +25,8 @@ QUERIES = (
     "BM25",
 )
 _READ_SECONDS = 120
+# How a run's counts are read: what was seen, what was to do, what came of it.
+_ORDER = ("discovered", "added", "changed", "unchanged", "deleted", "committed", "quarantined", "chunks", "embedded")
 
 
 def add_commands(add: Add) -> None:
@@ -101,13 +103,18 @@ def _show_failure(airflow: AirflowApi, ended: RunState) -> int:
 
 def _show_report(airflow: AirflowApi, ended: RunState) -> None:
     report = airflow.result(DAG, ended.run_id, "report")
+    counts = report["counts"]
     print_table(
         ("documents", "number #"),
-        [(name.replace("_", " "), number) for name, number in report["counts"].items()],
+        [(name.replace("_", " "), counts[name]) for name in sorted(counts, key=_place)],
         title=f"run {ended.run_id}: {report['state']}",
     )
     for notice in report["notices"]:
         say(notice)
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER), name)
 
 
 def _command(title: str, argv: list[str]) -> int:
