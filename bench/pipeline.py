@@ -1,8 +1,8 @@
 """The pipeline against a bare loop, what a run without changes costs, and what one edit costs.
 
-The bare loop is what one writes without any promise: split, `UNWIND ... MERGE`, `upsert`. Both use hash vectors, so that
-the encoder does not hide the rest, the same splitter window and the same stores. Ratios only: the machine's own speed
-cancels out within one run.
+The bare loop is what one writes without any promise: split, `UNWIND ... MERGE`, `upsert`. Both use hash vectors, so
+that the encoder does not hide the rest, the same splitter window and the same stores. Ratios only: the machine's own
+speed cancels out within one run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from concordance.pipeline.plan import make_plan
 from concordance.pipeline.references import RunReport, RunRequest
 from concordance.pipeline.report import report
 from concordance.pipeline.run import ingest
-from concordance.settings import Settings, load_settings
+from concordance.settings import Settings
 
 DOCUMENTS = 250
 PLANNED_DOCUMENTS = 20_000
@@ -49,12 +49,13 @@ class Figure:
 def measure() -> list[Figure]:
     """All figures of the pipeline, in one run."""
     with _stack() as (settings, folder):
-        return [*_against_bare_loop(settings, folder), *_without_changes(settings, folder), *_one_edit(settings, folder)]
+        parts = (_against_bare_loop, _without_changes, _one_edit)
+        return [figure for part in parts for figure in part(settings, folder)]
 
 
 @contextmanager
 def _stack() -> Iterator[tuple[Settings, Path]]:
-    from tests.support.stacks import running, stack_settings
+    from support.stacks import running, stack_settings
 
     with tempfile.TemporaryDirectory(prefix="concordance-bench-") as name:
         folder = Path(name)
@@ -87,7 +88,8 @@ def _document(seed: int, paragraphs: int = 40) -> str:
     for number in range(paragraphs):
         if number % 5 == 0:
             lines.append(f"## Part {number // 5} of {seed}")
-        lines.append(" ".join(dice.choice(SENTENCES).format(*dice.sample(NOUNS, 3)) for _ in range(8)) + f" {seed}-{number}.")
+        sentences = [dice.choice(SENTENCES).format(*dice.sample(NOUNS, 3)) for _ in range(8)]
+        lines.append(" ".join([*sentences, f"{seed}-{number}."]))
     return "\n\n".join(lines) + "\n"
 
 
@@ -175,7 +177,8 @@ def _bare_loop(settings: Settings, corpus: Path) -> tuple[float, int]:
 
 def _without_changes(settings: Settings, folder: Path) -> list[Figure]:
     for number in range(PLANNED_DOCUMENTS):
-        (folder / "many" / f"{number:05}.md").write_text(f"# Note {number}\n\nOne short note with the number {number}.\n")
+        path = folder / "many" / f"{number:05}.md"
+        path.write_text(f"# Note {number}\n\nOne short note with the number {number}.\n")
     with open_adapters(settings) as adapters:
         _ingest(adapters, settings, "many", "bench-many")
         before = _written(adapters)

@@ -19,10 +19,12 @@ NAMESPACE = UUID("6f1d3a52-7c0e-5b7e-9a51-0c9d5f4b2e10")
 
 # Characters that are invisible or steer the writing direction: two spellings that differ only in them look the same.
 _INVISIBLE = dict.fromkeys(
-    [0x00AD, 0x034F, 0x061C, 0x180E, 0xFEFF]
-    + list(range(0x200B, 0x2010))
-    + list(range(0x202A, 0x202F))
-    + list(range(0x2060, 0x2070))
+    (
+        *(0x00AD, 0x034F, 0x061C, 0x180E, 0xFEFF),
+        *range(0x200B, 0x2010),
+        *range(0x202A, 0x202F),
+        *range(0x2060, 0x2070),
+    )
 )
 
 # Cyrillic and Greek letters, case-folded, that look like a Latin one. A word that mixes them with Latin letters is read
@@ -79,7 +81,7 @@ def entity_key(*, tenant: str, type: str, name: str) -> str:
 
 
 def node_key(index_version: int, identity: str | UUID) -> str:
-    """The short key that carries a graph node's uniqueness constraint: 32 hexadecimal digits, whatever the name's length."""
+    """The short key that carries a graph node's uniqueness constraint: 32 hexadecimal digits for any name."""
     # The canonical JSON of [index_version, identity], without an encoder for each of a batch's thousands of keys.
     named = f"[{index_version},{encode_basestring(str(identity))}]"
     return hashlib.sha256(named.encode()).hexdigest()[:32]

@@ -25,7 +25,7 @@ Vector = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line of a source's listing. `stamp` changes whenever the content may have changed (etag, or size and mtime)."""
+    """One line of a source's listing. `stamp` changes whenever the content may have: an etag, or size and mtime."""
 
     uri: str
     stamp: str

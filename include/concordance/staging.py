@@ -120,8 +120,8 @@ class Staging:
 
     def _unavailable(self, error: OSError) -> Unavailable:
         return Unavailable(
-            f"The staging area {self._root} cannot be used: {error.strerror or type(error).__name__}. Free space there, "
-            "or move it by AIRFLOW__CONCORDANCE__STAGING_URL"
+            f"The staging area {self._root} cannot be used: {error.strerror or type(error).__name__}. Free space "
+            "there, or move it by AIRFLOW__CONCORDANCE__STAGING_URL"
         )
 
 

@@ -170,12 +170,14 @@ class Plans:
     def rejected(self, plan_id: UUID) -> dict[UUID, str]:
         """The plan's documents that were quarantined before the load, with their reason codes.
 
-        Those that a load takes out of its batch stay in the batch's manifest: a second attempt must cut the same batches.
+        Those that a load takes out of its batch stay in the batch's manifest: a second attempt must cut the same
+        batches.
         """
 
         def work(cursor: Cursor) -> dict[UUID, str]:
             cursor.execute(
-                "SELECT pd.document_id, pd.reason FROM plan_documents pd JOIN quarantine q USING (plan_id, document_id) "
+                "SELECT pd.document_id, pd.reason FROM plan_documents pd "
+                "JOIN quarantine q USING (plan_id, document_id) "
                 "WHERE pd.plan_id = %s AND pd.outcome = 'quarantined' AND q.stage <> 'load'",
                 [plan_id],
             )

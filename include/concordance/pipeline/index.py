@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from concordance import ids
-from concordance.chunking.entities import Gazetteer
+from concordance.chunking.entities import ENTITIES_REVISION, Gazetteer
 from concordance.chunking.splitter import CHUNKER_REVISION
 from concordance.errors import Misconfigured, PoisonDocument, Unavailable
 from concordance.model import Entity, IndexSettings, IndexVersion
@@ -24,8 +24,6 @@ from concordance.settings import Settings
 from concordance.sources.port import Source
 
 log = structlog.get_logger(__name__)
-
-ENTITIES_REVISION = 1
 
 
 def ensure_live(adapters: Adapters, settings: Settings) -> IndexVersion:
@@ -114,12 +112,16 @@ def _freeze(adapters: Adapters, settings: Settings) -> Frozen:
     for source_name in sorted(adapters.declarations):
         try:
             source = adapters.source(source_name)
-            names.extend(islice(source.names(), settings.max_gazetteer_names))
+            # One more than allowed, so that too many are refused by name and never cut off in silence.
+            names.extend(islice(source.names(), settings.max_gazetteer_names + 1))
             boilerplate |= recurring_blocks(_sample(source, adapters.parser, settings))
         except (Misconfigured, Unavailable) as error:
             # One source that is not there must not keep the others from their first index.
             log.warning("a source is left out of what is frozen", source=source_name, error=type(error).__name__)
-    return Frozen(Gazetteer.build(names, max_names=settings.max_gazetteer_names), frozenset(boilerplate))
+    gazetteer = Gazetteer.build(
+        names, max_names=settings.max_gazetteer_names, max_name_characters=settings.max_name_characters
+    )
+    return Frozen(gazetteer, frozenset(boilerplate))
 
 
 def _sample(source: Source, parser: Parser, settings: Settings) -> Iterator[str]:
