@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from concordance.errors import Misconfigured, Unavailable
-from concordance.local import processes, stack, state
+from concordance.errors import Misconfigured
+from concordance.local import postgres, processes, stack, state
 from concordance.local.stack import Condition
 from concordance.settings import Settings
 from support.stacks import stack_settings
@@ -139,13 +139,12 @@ def test_a_data_folder_that_is_not_this_postgresqls_is_refused(fresh: Settings, 
         stack.up(fresh)
 
 
-def test_a_store_that_dies_at_once_ends_the_whole_start(fresh: Settings) -> None:
+def test_what_a_set_up_that_was_cut_off_left_behind_is_in_nobodys_way(fresh: Settings) -> None:
     made = state.create(fresh)
-    (made.path / "vectors").mkdir()
-    (made.path / "vectors" / "data").write_text("a file where the gateway's folder should be")
-    # What a set-up that was cut off left behind is in nobody's way.
-    (made.path / "postgres" / "data.new").mkdir(parents=True)
-    with pytest.raises(Unavailable, match=r"vectors died as often as it was started.*vectors\.log say why"):
-        stack.up(fresh)
-    assert stack.status(fresh).is_stopped
-    assert list(made.run.iterdir()) == []
+    unfinished = made.path / "postgres" / "data.new"
+    unfinished.mkdir(parents=True)
+    (unfinished / "half").write_text("")
+    postgres.set_up(made, state.ensure_secrets(made)["postgres_password"], postgres.choose_account(made))
+    assert not unfinished.exists()
+    assert sorted(path.name for path in (made.path / "postgres").iterdir()) == ["data"]
+    assert (made.path / "postgres" / "data" / "pg_hba.conf").read_text().count("scram-sha-256") == 1
