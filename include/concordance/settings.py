@@ -104,7 +104,8 @@ class Settings(BaseModel):
     max_shards: int = Field(32, ge=1, le=512)
     batch_chunks: int = Field(1000, ge=1, le=20_000, description="chunks of one load transaction, about")
     max_delete_fraction: float = Field(0.10, ge=0, le=1)
-    max_quarantined_fraction: float = Field(0.20, ge=0, le=1)
+    max_quarantined_fraction: float = Field(0.20, ge=0, le=1, description="of the documents that a run reads")
+    tolerated_quarantined_documents: int = Field(3, ge=0, le=1000, description="so few never stop a run")
     min_text_characters: int = Field(3, ge=1, le=1000, description="a document with less text is no document")
 
     # the commit protocol
@@ -198,6 +199,7 @@ _RUN_SETTINGS = frozenset(
         "max_name_characters",
         "batch_chunks",
         "max_quarantined_fraction",
+        "tolerated_quarantined_documents",
         "min_text_characters",
     }
 )

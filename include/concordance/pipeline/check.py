@@ -116,7 +116,17 @@ def _carry_out(
     )
     if not result.passed:
         _refuse(plan, f"{result.message} (report: {kept.path} in the staging area)", adapters)
+    _require_enough(plan, adapters, settings)
     return GateReport(result.gate, result.evaluated, len(result.rejected), result.message, kept)
+
+
+def _require_enough(plan: PlanReference, adapters: Adapters, settings: Settings) -> None:
+    """What the stages and gates so far rejected together must stay within what is allowed for one run."""
+    read = plan.counts["added"] + plan.counts["changed"]
+    rejected = adapters.ledger.plans.outcomes(plan.plan_id).get("quarantined", 0)
+    most = gates.most_quarantined(read, settings=settings)
+    if rejected > most:
+        _refuse(plan, f"{rejected} of its {read} documents were rejected, more than the allowed {most}", adapters)
 
 
 def _refuse(plan: PlanReference, message: str, adapters: Adapters) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from concordance.embedding.port import Embedder
-from concordance.errors import PoisonDocument
+from concordance.errors import Misconfigured, PoisonDocument
 from concordance.model import IndexVersion, Reason, Rejection, Vector
 from concordance.operations import telemetry
 from concordance.pipeline import tables
@@ -113,6 +113,11 @@ def _encode(vectors: _Vectors, digests: Sequence[str], texts: dict[str, str], em
         _encode(vectors, digests[middle:], texts, embedder)
         return
     dimension = embedder.fingerprint.dimension
+    if matrix.shape != (len(digests), dimension):
+        raise Misconfigured(
+            f"The model {embedder.fingerprint.name} gave vectors of shape {matrix.shape} for {len(digests)} texts, not "
+            f"of {dimension} dimensions: set AIRFLOW__CONCORDANCE__MODEL_DIR to the model that the index was built with"
+        )
     for digest, vector in zip(digests, matrix, strict=True):
         if _is_sound(vector, dimension):
             vectors.kept[digest] = vector

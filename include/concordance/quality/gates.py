@@ -111,7 +111,7 @@ def check_documents(frame: pd.DataFrame, *, settings: Settings) -> GateResult:
         frame,
         failures,
         reason_of=lambda _: Reason.GATE_DOCUMENTS,
-        max_fraction=settings.max_quarantined_fraction,
+        most_of=functools.partial(most_quarantined, settings=settings),
     )
 
 
@@ -140,7 +140,7 @@ def check_chunks(
         chunks_frame,
         failures,
         reason_of=lambda expectation: Reason.BAD_VECTOR if "(vector_" in expectation else Reason.GATE_CHUNKS,
-        max_fraction=settings.max_quarantined_fraction,
+        most_of=functools.partial(most_quarantined, settings=settings),
     )
 
 
@@ -156,7 +156,12 @@ def check_stores(frame: pd.DataFrame, *, settings: Settings) -> GateResult:
     _require_columns("stores", frame, STORE_COLUMNS)
     most = settings.max_chunks_per_document
     failures = suites.run_suite("stores", suites.stores_suite(most), frame[list(STORE_COLUMNS)])
-    return _verdict("stores", frame, failures, reason_of=lambda _: Reason.STORE_REFUSED, max_fraction=0.0)
+    return _verdict("stores", frame, failures, reason_of=lambda _: Reason.STORE_REFUSED, most_of=lambda _: 0)
+
+
+def most_quarantined(documents: int, *, settings: Settings) -> int:
+    """How many of a run's documents may be rejected before the run stops."""
+    return max(settings.tolerated_quarantined_documents, int(settings.max_quarantined_fraction * documents))
 
 
 def _verdict(
@@ -165,7 +170,7 @@ def _verdict(
     failures: Sequence[Failure],
     *,
     reason_of: Callable[[str], Reason],
-    max_fraction: float,
+    most_of: Callable[[int], int],
 ) -> GateResult:
     document_ids = frame["document_id"].tolist()
     evaluated = len(set(document_ids))
@@ -178,26 +183,25 @@ def _verdict(
         for document_id in found or ():
             if document_id is not None:
                 rejected.setdefault(document_id, reason_of(failure.expectation))
-    is_within = len(rejected) <= max_fraction * evaluated
+    most = most_of(evaluated)
+    is_within = len(rejected) <= most
     return GateResult(
         gate=gate,
         passed=is_within and not fatal,
         rejected=rejected,
         evaluated=evaluated,
         failed_expectations={one.expectation: len(one.rows) if one.rows is not None else 1 for one in failures},
-        message=_message(gate, evaluated, len(rejected), fatal=fatal, is_within=is_within, max_fraction=max_fraction),
+        message=_message(gate, evaluated, len(rejected), fatal=fatal, is_within=is_within, most=most),
     )
 
 
-def _message(
-    gate: str, evaluated: int, rejected: int, *, fatal: Sequence[str], is_within: bool, max_fraction: float
-) -> str:
+def _message(gate: str, evaluated: int, rejected: int, *, fatal: Sequence[str], is_within: bool, most: int) -> str:
     if fatal:
         return f"The gate {gate} failed as a whole on {', '.join(fatal)}: nothing of the run becomes visible"
     if not is_within:
         return (
-            f"The gate {gate} rejected {rejected} of {evaluated} documents, more than the allowed fraction of "
-            f"{max_fraction:g}: nothing of the run becomes visible. The failed expectations say what is wrong"
+            f"The gate {gate} rejected {rejected} of {evaluated} documents, more than the allowed "
+            f"{most}: nothing of the run becomes visible. The failed expectations say what is wrong"
         )
     if rejected:
         return f"The gate {gate} passed; {rejected} of {evaluated} documents go to quarantine"
