@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +14,8 @@ import pytest
 from pydantic import SecretStr
 
 from concordance import ids
-from concordance.errors import Misconfigured, Transient, Unavailable
-from concordance.model import IndexVersion
+from concordance.errors import Misconfigured, PoisonDocument, Transient, Unavailable
+from concordance.model import IndexVersion, Reason
 from concordance.settings import Settings
 from concordance.stores import open_graph
 from contract.graph_contract import SECONDS, GraphContract, at_once, full, rows, settle, sweep, write
@@ -159,6 +160,16 @@ class BoltGraphContract(GraphContract):
         assert graph.orphans(version)["chunks_without_document"] == 2
         assert graph.read_back(version, [document.key]) == []
         assert sweep(graph, version, document) == 2
+        assert set(rows(graph, version).values()) == {0}
+
+    def test_a_row_that_fails_in_mid_transaction_takes_its_batch_with_it(
+        self, graph: Any, version: IndexVersion
+    ) -> None:
+        batch = graph_batch(version, *(full(f"document {number}") for number in range(10)))
+        too_often = replace(batch.mentions[-1], count=2**63)
+        with pytest.raises(PoisonDocument) as refused:
+            graph.write(version, replace(batch, mentions=(*batch.mentions[:-1], too_often)), timeout_seconds=SECONDS)
+        assert refused.value.reason == Reason.STORE_REFUSED
         assert set(rows(graph, version).values()) == {0}
 
     def test_a_wrong_password_says_which_setting_to_check(self, settings: Settings) -> None:
