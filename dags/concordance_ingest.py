@@ -82,6 +82,8 @@ def check_documents(plan: Wire, shards: Wire) -> dict[str, Any]:
 @task(
     pool=glue.EMBED_POOL.name,
     map_index_template=BY_LABEL,
+    # A shard of 10 MB is about 12,000 texts: seven minutes on two quiet cores, and several times that on busy ones.
+    execution_timeout=timedelta(hours=2),
     doc_md="Chunks to vectors. Texts that the live index knows reuse the vector that it holds.",
 )
 def embed(plan: Wire, shard: Wire) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from concordance.settings import ROOT
-from dags.conftest import parse
+from support.airflow_home import parse
 
 ORDER = ["plan", "extract", "check_documents", "embed", "check_chunks", "load", "check_stores", "publish", "report"]
 

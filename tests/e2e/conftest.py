@@ -1,0 +1,62 @@
+"""One whole Airflow over embedded stores of its own, for all end-to-end tests of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from concordance.local import airflow as airflow_programs
+from concordance.local import state
+from concordance.local.airflow_api import AirflowApi
+from support.house import DAG, House
+from support.stacks import running, stack_settings
+
+SOURCES = ("notes", "archive", "drafts")
+# Long enough for a machine with other work; the sweep's grace must be longer than lease and readers.
+_TIMES = {"lease_seconds": 30, "request_timeout_seconds": 20, "reader_timeout_seconds": 20, "sweep_grace_seconds": 31}
+
+
+def _declare(folder: Path) -> Path:
+    sources = folder / "sources.toml"
+    tables = []
+    for name in SOURCES:
+        (folder / name).mkdir()
+        tables.append(
+            f'[[source]]\nname = "{name}"\nkind = "files"\ntenant = "acme"\nlocation = "{folder / name}"\n'
+            f'glob = "**/*.md"\ntrust = "own"\nschedule = {"true" if name == "notes" else "false"}\n'
+        )
+    sources.write_text("\n".join(tables))
+    return sources
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Airflow and the stores, with two declared sources whose folders are empty."""
+    folder = tmp_path_factory.mktemp("documents")
+    given = stack_settings(
+        tmp_path_factory.mktemp("house"),
+        sources_file=_declare(folder),
+        embedding_backend="hash",
+        batch_chunks=10,
+        stack_start_seconds=400,
+        **_TIMES,
+    )
+    with running(given, programs="all") as settings:
+        password = state.read_secrets(state.locate(settings))["airflow_admin_password"]
+        api = AirflowApi(settings.airflow_port, user=airflow_programs.ADMIN, password=password)
+        api.await_dag(DAG, wait_seconds=300)
+        yield House(settings, api, folder)
+
+
+@pytest.fixture
+def documents(house: House) -> Callable[..., Path]:
+    """Write documents into a source's folder; returns the folder."""
+
+    def write(source: str, **texts: str) -> Path:
+        for name, text in texts.items():
+            (house.folder / source / f"{name}.md").write_text(text)
+        return house.folder / source
+
+    return write

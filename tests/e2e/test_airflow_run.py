@@ -1,0 +1,192 @@
+"""Whole runs through a real Airflow: what changes in the source is what changes in both stores, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from concordance.errors import Misconfigured
+from support.house import DAG, House, Live
+from support.ledgers import connect
+from support.waiting import wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
+
+STAGES = {"extract", "check_documents", "embed", "check_chunks", "load", "check_stores", "publish"}
+LEASE = "# Leases\n\nA lease carries a fencing token. It ends by the ledger's clock.\n"
+SWEEP = "# Sweep\n\nA sweep deletes what no current generation names, after a grace.\n"
+TOKEN = "# Tokens\n\nA tokeniser cuts words into tokens. See [leases](lease.md).\n"
+PLANS = "# Plans\n\nA plan names every document that a run may touch.\n"
+CHAPTERS = 250
+GATES = "# Gates\n\nA gate stands between two stages and looks at the whole run.\n"
+
+
+def uris(live: Live) -> set[str]:
+    return {uri for uri, _, _ in live}
+
+
+def test_a_run_a_run_without_changes_and_one_edit_one_rename_and_one_delete(
+    house: House, documents: Callable[..., Path]
+) -> None:
+    folder = documents("notes", lease=LEASE, sweep=SWEEP, token=TOKEN, plans=PLANS, gates=GATES)
+    before = the_first_run_brings_every_document(house)
+    a_run_without_changes_skips_its_stages_and_writes_nothing(house, before)
+    (folder / "lease.md").write_text(LEASE.replace("fencing token", "fencing number"))
+    (folder / "plans.md").rename(folder / "planning.md")
+    (folder / "gates.md").unlink()
+    a_run_that_would_delete_too_much_is_refused_and_ends_as_success(house, before)
+    the_changes_and_nothing_else_arrive_in_both_stores(house, before)
+
+
+def the_first_run_brings_every_document(house: House) -> Live:
+    ended = house.run("notes")
+    assert ended.state == "success", house.why(ended)
+    live = house.live_in_graph("notes")
+    assert uris(live) == {"lease.md", "sweep.md", "token.md", "plans.md", "gates.md"}
+    assert live == house.live_in_vectors("notes")
+    assert house.verify().is_sound
+    return live
+
+
+def a_run_without_changes_skips_its_stages_and_writes_nothing(house: House, before: Live) -> None:
+    ended = house.run("notes")
+    assert ended.state == "success", house.why(ended)
+    states = ended.states()
+    assert states.pop("plan") == states.pop("report") == {"success"}
+    assert states == {stage: {"skipped"} for stage in STAGES}
+    counts = house.report(ended)["counts"]
+    assert counts["unchanged"] == counts["discovered"] == 5
+    assert counts["embedded"] == counts["chunks"] == 0
+    assert house.live_in_graph("notes") == house.live_in_vectors("notes") == before
+
+
+def a_run_that_would_delete_too_much_is_refused_and_ends_as_success(house: House, before: Live) -> None:
+    ended = house.run("notes")
+    assert ended.state == "success", house.why(ended)
+    assert {task for task, states in ended.states().items() if states == {"skipped"}} == STAGES
+    report = house.report(ended)
+    assert report["state"] == "refused"
+    assert "run it again with allow_deletes" in " ".join(report["notices"])
+    assert house.live_in_graph("notes") == house.live_in_vectors("notes") == before
+
+
+def the_changes_and_nothing_else_arrive_in_both_stores(house: House, before: Live) -> None:
+    ended = house.run("notes", allow_deletes=True)
+    assert ended.state == "success", house.why(ended)
+    counts = house.report(ended)["counts"]
+    # A renamed document is one that is gone and one that is new; its text is known.
+    assert (counts["added"], counts["changed"], counts["deleted"], counts["unchanged"]) == (1, 1, 2, 2)
+    live = house.live_in_graph("notes")
+    assert live == house.live_in_vectors("notes")
+    assert uris(live) == {"lease.md", "sweep.md", "token.md", "planning.md"}
+    untouched = {row for row in before if row[0] in ("sweep.md", "token.md")}
+    assert untouched <= live
+    assert [text for uri, _, text in live if uri == "lease.md" and "fencing number" in text]
+    assert not [text for _, _, text in live if "fencing token" in text]
+    assert house.verify().is_sound
+
+
+def test_a_worker_that_is_killed_in_mid_load_is_made_up_for_by_the_next_attempt(
+    house: House, documents: Callable[..., Path]
+) -> None:
+    chapters = {
+        f"chapter_{number:03}": f"# Chapter {number}\n\n"
+        + "\n\n".join(
+            f"## Part {part} of {number}\n\nSentence {part} of chapter {number} says what no other does. " * 6
+            for part in range(4)
+        )
+        for number in range(CHAPTERS)
+    }
+    documents("archive", **chapters)
+    run_id = house.api.trigger(DAG, {"source": "archive"})
+    killed = kill_the_loading_task(house, run_id)
+    ended = house.finished(run_id)
+    assert ended.state == "success", house.why(ended)
+    (load,) = [task for task in ended.tasks if task.task_id == "load"]
+    assert load.try_number == 2
+    assert load.pid != killed
+    live = house.live_in_graph("archive")
+    assert live == house.live_in_vectors("archive")
+    assert uris(live) == {f"{name}.md" for name in chapters}
+    assert house.verify().is_sound
+
+
+def kill_the_loading_task(house: House, run_id: str) -> int:
+    """Kill the load task once some of its documents are in both stores and others are not."""
+
+    def loaded() -> int:
+        with connect(house.settings) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM generations JOIN plans USING (plan_id) "
+                "WHERE plans.run_id = %s AND generations.state = 'verified'",
+                [run_id],
+            ).fetchone()
+        assert row is not None
+        return int(str(row[0]))
+
+    wait_for(loaded, seconds=900, what="the first loaded batch")
+    (load,) = [task for task in house.api.run(DAG, run_id).tasks if task.task_id == "load"]
+    assert load.state == "running"
+    assert load.pid is not None
+    os.kill(load.pid, signal.SIGKILL)
+    assert 0 < loaded() < CHAPTERS, "the task was to be killed before it had loaded everything"
+    return load.pid
+
+
+@pytest.mark.parametrize(
+    ("conf", "word"),
+    [
+        ({"source": "elsewhere"}, "elsewhere"),
+        ({"source": "notes", "mode": "quick"}, "quick"),
+        ({"source": "notes", "subpath": "../../etc"}, "subpath"),
+        ({"source": "notes", "dry_run": "perhaps"}, "dry_run"),
+        ({}, "source"),
+    ],
+)
+def test_the_form_refuses_bad_input_before_a_run_is_made(house: House, conf: dict[str, str], word: str) -> None:
+    with pytest.raises(Misconfigured, match=word):
+        house.api.trigger(DAG, conf)
+
+
+def test_an_unknown_key_fails_in_the_first_task_without_a_second_attempt(house: House) -> None:
+    ended = house.run("notes", sauce="extra")
+    assert ended.state == "failed"
+    assert [task.try_number for task in ended.tasks if task.task_id == "plan"] == [1]
+    assert house.why(ended) == [
+        "Misconfigured: the run's conf has unknown keys: sauce. Known are: "
+        "source, subpath, mode, dry_run, allow_deletes, max_documents"
+    ]
+
+
+def test_a_dry_run_reports_its_plan_and_writes_nothing(house: House, documents: Callable[..., Path]) -> None:
+    documents("drafts", lease=LEASE, sweep=SWEEP)
+    ended = house.run("drafts", dry_run=True)
+    assert ended.state == "success", house.why(ended)
+    assert {task for task, states in ended.states().items() if states == {"skipped"}} == STAGES
+    report = house.report(ended)
+    assert (report["state"], report["counts"]["added"]) == ("planned", 2)
+    assert house.live_in_graph("drafts") == house.live_in_vectors("drafts") == set()
+
+
+def test_pools_and_connections_are_there_and_hide_their_secrets(house: House) -> None:
+    pools = {pool["name"]: pool["slots"] for pool in house.api.call("GET", "/api/v2/pools")["pools"]}
+    assert pools["concordance_embed"] == 1
+    connections = {one["connection_id"]: one for one in house.api.call("GET", "/api/v2/connections")["connections"]}
+    assert {"neo4j_default", "qdrant_default", "concordance_ledger"} <= set(connections)
+    shown = str(connections)
+    for secret in (house.settings.neo4j_password, house.settings.qdrant_api_key, house.settings.ledger_password):
+        assert secret.get_secret_value() not in shown
+
+
+def test_the_nightly_run_ingests_the_scheduled_sources_alone(house: House) -> None:
+    run_id = house.api.trigger("concordance_nightly", {})
+    *_, ended = house.api.follow("concordance_nightly", run_id, wait_seconds=600)
+    assert ended.state == "success"
+    started = house.api.run(DAG, f"{run_id}__notes")
+    assert started.state == "success"
+    with pytest.raises(Misconfigured, match="404"):
+        house.api.run(DAG, f"{run_id}__archive")

@@ -1,0 +1,83 @@
+"""A whole deployment as its users see it: Airflow's interface, the two stores, and folders of documents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import neo4j
+from qdrant_client import QdrantClient, models
+
+from concordance.consistency import VerifyReport, verify
+from concordance.local.airflow_api import AirflowApi, RunState
+from concordance.pipeline.adapters import open_adapters
+from concordance.settings import Settings
+
+DAG = "concordance_ingest"
+_RUN_SECONDS = 900
+Live = set[tuple[str, int, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """A running deployment as its users see it: Airflow's interface, the two stores, and folders of documents."""
+
+    settings: Settings
+    api: AirflowApi
+    folder: Path
+
+    def run(self, source: str, **conf: Any) -> RunState:
+        """Trigger a run and wait until it is done."""
+        run_id = self.api.trigger(DAG, {"source": source, **conf})
+        return self.finished(run_id)
+
+    def finished(self, run_id: str) -> RunState:
+        *_, ended = self.api.follow(DAG, run_id, wait_seconds=_RUN_SECONDS)
+        return ended
+
+    def why(self, ended: RunState) -> list[str]:
+        """The errors of a run's failed tasks."""
+        return [self.api.error_of(DAG, ended.run_id, task) for task in ended.tasks if task.state == "failed"]
+
+    def report(self, ended: RunState) -> dict[str, Any]:
+        report: dict[str, Any] = self.api.result(DAG, ended.run_id, "report")
+        return report
+
+    def live_in_graph(self, source: str) -> Live:
+        """What a raw Cypher reader sees of a source: (uri, index, text) of the live chunks."""
+        settings = self.settings
+        secret = settings.neo4j_password.get_secret_value()
+        address = (settings.effective_neo4j_url, settings.effective_neo4j_user)
+        with (
+            neo4j.GraphDatabase.driver(address[0], auth=(address[1], secret)) as driver,
+            driver.session(database=settings.effective_neo4j_database) as session,
+        ):
+            rows = session.run(
+                "MATCH (c:Chunk {live: true})-[:FROM_DOCUMENT]->(d:Document {source: $source}) "
+                "RETURN d.uri AS uri, c.index AS index, c.text AS text",
+                source=source,
+            )
+            return {(row["uri"], row["index"], row["text"]) for row in rows}
+
+    def live_in_vectors(self, source: str) -> Live:
+        """What a raw reader of the alias sees of a source: (uri, index, text) of the live points."""
+        secret = self.settings.qdrant_api_key.get_secret_value()
+        client = QdrantClient(url=self.settings.effective_qdrant_url, api_key=secret, check_compatibility=False)
+        try:
+            wanted = models.Filter(
+                must=[
+                    models.FieldCondition(key="live", match=models.MatchValue(value=True)),
+                    models.FieldCondition(key="source", match=models.MatchValue(value=source)),
+                ]
+            )
+            points, after = client.scroll("concordance", scroll_filter=wanted, limit=10_000, with_payload=True)
+            assert after is None
+            payloads = [point.payload or {} for point in points]
+            return {(payload["uri"], payload["index"], payload["text"]) for payload in payloads}
+        finally:
+            client.close()
+
+    def verify(self) -> VerifyReport:
+        with open_adapters(self.settings) as adapters:
+            return verify(ledger=adapters.ledger, graph=adapters.graph, vectors=adapters.vectors)
