@@ -87,7 +87,7 @@ audit: $(SET_UP) ## known vulnerabilities in the lock
 	else grep -v 'could not be audited' "$$report" | tail -n 1; echo "audit: not done, the advisory server gave no answer"; fi
 
 bench: $(SET_UP) ## benchmarks, as ratios
-	@$(PYTHON) -m bench
+	@PYTHONPATH=tests $(PYTHON) -m bench
 
 faults: $(SET_UP) ## the fault suite alone
 	@$(PYTHON) -m pytest tests/faults $(PYTEST_ARGS)

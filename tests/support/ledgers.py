@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import psycopg
 
 from concordance.ledger import Ledger, open_ledger
@@ -37,6 +39,16 @@ def empty_ledger(settings: Settings) -> Ledger:
         )
         connection.execute("INSERT INTO control DEFAULT VALUES")
     return open_ledger(settings)
+
+
+def skip_versions(settings: Settings) -> None:
+    """Let the next index version have a number that no other test of the session used: the stores are shared."""
+    with connect(settings) as connection:
+        connection.execute(
+            "INSERT INTO index_versions (version, state, settings, settings_digest, frozen) "
+            "VALUES (%s, 'dropped', '{}', '', '{}')",
+            [random.SystemRandom().randrange(1_000_000, 2_000_000_000)],
+        )
 
 
 def move_clock(settings: Settings, seconds: float) -> None:

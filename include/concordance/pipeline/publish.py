@@ -16,7 +16,9 @@ from concordance.settings import Settings
 from concordance.slices import slices
 
 _PAGE_GENERATIONS = 200
-_MAX_SWEEP_PAGES = 500
+# A sweep holds locks in the graph while it looks for what its generations leave behind.
+_SWEPT_AT_ONCE = 50
+_MAX_SWEEP_PAGES = 2000
 
 
 def publish(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> dict[str, int]:
@@ -66,7 +68,7 @@ def sweep(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> i
     """
     swept = 0
     for _ in range(_MAX_SWEEP_PAGES):
-        with adapters.ledger.settling.sweeping(version, limit=_PAGE_GENERATIONS) as generations:
+        with adapters.ledger.settling.sweeping(version, limit=_SWEPT_AT_ONCE) as generations:
             if not generations:
                 break
             with fault_points.around("vectors.sweep"):

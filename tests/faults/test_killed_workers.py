@@ -1,0 +1,84 @@
+"""F03, a handful: a real worker process on the real embedded stores is killed in mid-step; the same run is then done.
+
+`CONCORDANCE_KILL_AT_EVERY_POINT=1` (set by `make faults`) kills at every named point instead of the most telling ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from concordance import fault_points
+from concordance.consistency.verify import verify
+from concordance.ledger import Ledger
+from concordance.pipeline.adapters import Adapters, open_adapters
+from concordance.pipeline.references import RunRequest
+from concordance.pipeline.run import ingest
+from concordance.settings import Settings, load_settings
+from support import killed_ingest
+from support.ledgers import move_clock, skip_versions
+
+TELLING = ("graph.write.after", "vectors.upsert.before", "batch.verified.after", "run.publish.after")
+# Without a replaced generation whose grace has passed there is nothing to sweep, so these are not reached here.
+SWEEPS = {point for point in fault_points.POINTS if "sweep" in point or "swept" in point}
+EVERY = os.environ.get("CONCORDANCE_KILL_AT_EVERY_POINT") == "1"
+POINTS = sorted(fault_points.POINTS - SWEEPS) if EVERY else list(TELLING)
+
+
+@pytest.fixture
+def shelf(stack: Settings, ledger: Ledger, tmp_path: Path) -> Iterator[tuple[Adapters, Path]]:
+    """A folder of notes as the only source, hash vectors, and the running embedded stores."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    for number in range(8):
+        following = (number + 1) % 8
+        (folder / f"{number}.md").write_text(
+            f"# Note {number}\n\nStone {number} in the river, see [next]({following}.md).\n"
+        )
+    sources = tmp_path / "sources.toml"
+    sources.write_text(
+        f'[[source]]\nname = "shelf"\nkind = "files"\ntenant = "acme"\nlocation = "{folder}"\nglob = "*.md"\n'
+    )
+    given = {
+        **stack.model_dump(mode="json", exclude={"ledger_password", "neo4j_password", "qdrant_api_key"}),
+        "sources_file": str(sources),
+        "staging_url": f"file://{tmp_path / 'staging'}",
+        "embedding_backend": "hash",
+        "batch_chunks": 3,
+    }
+    (tmp_path / "settings.json").write_text(json.dumps(given))
+    skip_versions(stack)
+    with open_adapters(load_settings(given, environment={})) as adapters:
+        yield adapters, tmp_path
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("point", POINTS)
+def test_a_worker_killed_in_mid_run_loses_nothing_and_the_same_run_is_finished(
+    shelf: tuple[Adapters, Path], point: str
+) -> None:
+    adapters, folder = shelf
+    worker = subprocess.run(
+        [sys.executable, killed_ingest.__file__, str(folder / "settings.json"), "run", point],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=300,
+    )
+    assert worker.returncode == -signal.SIGKILL, worker.stderr[-2000:]
+    move_clock(adapters.settings, adapters.settings.lease_seconds)
+    report = ingest(RunRequest("shelf", "run", allow_deletes=True), adapters=adapters, settings=adapters.settings)
+    assert report.counts["committed"] == 8
+    checked = verify(ledger=adapters.ledger, graph=adapters.graph, vectors=adapters.vectors)
+    assert checked.is_sound, checked.findings
+    assert checked.rows == {"ledger": 8, "graph": 8, "vectors": 8}
+    again = ingest(RunRequest("shelf", "next"), adapters=adapters, settings=adapters.settings)
+    assert again.state == "nothing"
