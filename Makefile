@@ -89,11 +89,12 @@ audit: $(SET_UP) ## known vulnerabilities in the lock
 bench: $(SET_UP) ## benchmarks, as ratios
 	@PYTHONPATH=tests $(PYTHON) -m bench
 
-faults: $(SET_UP) ## the fault suite alone
-	@$(PYTHON) -m pytest tests/faults $(PYTEST_ARGS)
+faults: $(SET_UP) ## the fault suite alone, workers killed at every point
+	@CONCORDANCE_KILL_AT_EVERY_POINT=1 $(PYTHON) -m pytest tests/faults $(PYTEST_ARGS)
 
-simulate: $(SET_UP) ## the seeded simulator alone
-	@$(PYTHON) -m pytest tests/simulation $(PYTEST_ARGS)
+SEEDS ?= 1000
+simulate: $(SET_UP) ## the seeded simulator alone, 1,000 seeds (make simulate SEEDS=...)
+	@CONCORDANCE_SEEDS=$(SEEDS) $(PYTHON) -m pytest tests/simulation $(PYTEST_ARGS)
 
 clean: ## delete caches; .venv and .concordance/ stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

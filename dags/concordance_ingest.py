@@ -15,9 +15,9 @@ made, and nothing that the run writes is visible before `publish`, which shows a
 | `publish` | makes it visible in one step, tidies up behind it | as above |
 | `report` | what happened, in numbers | an earlier task failed |
 
-A plan is refused when it would delete an unusual part of the source, or when the source lists more than was allowed;
-the run then ends as success, writes nothing, and `report` says what to do. A failed task can be cleared at any time:
-finished work is found and not done again. `python -m concordance verify` tells whether the three stores agree.
+A plan is refused when it would delete an unusual part of the source; the run then ends as success, writes nothing, and
+`report` says what to do. A failed task can be cleared at any time: finished work is found and not done again.
+`python -m concordance verify` tells whether the three stores agree.
 """
 
 from __future__ import annotations
