@@ -81,7 +81,6 @@ def test_the_list_of_commands_is_whole_and_the_exit_codes_are_explained() -> Non
         assert line in shown
 
 
-@pytest.mark.skipif(not (ROOT / "README.md").exists(), reason="the README is written with the last part")
 def test_every_command_is_documented_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [command for command in COMMANDS if f"python -m concordance {command}" not in readme] == []
