@@ -140,7 +140,7 @@ class Settings(BaseModel):
     statsd_host: str = Field("", description="empty: no StatsD outside Airflow")
     statsd_prefix: str = Field("concordance", pattern="^[a-z][a-z0-9_]*$")
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    run_deadline_seconds: float = Field(5400, ge=60, le=604_800)
+    run_deadline_seconds: float = Field(5400, ge=1, le=604_800)
 
     @model_validator(mode="after")
     def _bounds_agree(self) -> Self:

@@ -13,7 +13,7 @@ from concordance.local.airflow_api import AirflowApi
 from support.house import DAG, House
 from support.stacks import running, stack_settings
 
-SOURCES = ("notes", "archive", "drafts")
+SOURCES = ("notes", "archive", "drafts", "held")
 # Long enough for a machine with other work; the sweep's grace must be longer than lease and readers.
 _TIMES = {"lease_seconds": 30, "request_timeout_seconds": 20, "reader_timeout_seconds": 20, "sweep_grace_seconds": 31}
 
@@ -41,6 +41,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         embedding_backend="hash",
         batch_chunks=10,
         stack_start_seconds=400,
+        # Every run is late: one test looks for the alert.
+        run_deadline_seconds=5,
         **_TIMES,
     )
     with running(given, programs="all") as settings:

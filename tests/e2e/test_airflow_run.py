@@ -152,6 +152,20 @@ def test_the_form_refuses_bad_input_before_a_run_is_made(house: House, conf: dic
         house.api.trigger(DAG, conf)
 
 
+def test_a_run_that_is_late_is_reported_while_it_still_runs(house: House) -> None:
+    # Somebody else's run holds the source: this one waits for the end of its lease.
+    with connect(house.settings) as connection:
+        connection.execute(
+            "INSERT INTO sources (source, tenant, lease_holder, lease_until) "
+            "VALUES ('held', 'acme', 'somebody', now() + interval '1 hour')"
+        )
+    run_id = house.api.trigger(DAG, {"source": "held"})
+    alert = f"{run_id} is past its deadline"
+    wait_for(lambda: alert in house.log("airflow-triggerer"), seconds=200, what="the alert")
+    assert not house.api.run(DAG, run_id).is_done
+    house.api.end(DAG, run_id)
+
+
 def test_an_unknown_key_fails_in_the_first_task_without_a_second_attempt(house: House) -> None:
     ended = house.run("notes", sauce="extra")
     assert ended.state == "failed"

@@ -11,6 +11,7 @@ import neo4j
 from qdrant_client import QdrantClient, models
 
 from concordance.consistency import VerifyReport, verify
+from concordance.local import state
 from concordance.local.airflow_api import AirflowApi, RunState
 from concordance.pipeline.adapters import open_adapters
 from concordance.settings import Settings
@@ -44,6 +45,10 @@ class House:
     def report(self, ended: RunState) -> dict[str, Any]:
         report: dict[str, Any] = self.api.result(DAG, ended.run_id, "report")
         return report
+
+    def log(self, program: str) -> str:
+        """The log of one of the deployment's programs."""
+        return state.locate(self.settings).log_file(program).read_text(encoding="utf-8", errors="replace")
 
     def live_in_graph(self, source: str) -> Live:
         """What a raw Cypher reader sees of a source: (uri, index, text) of the live chunks."""

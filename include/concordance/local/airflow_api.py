@@ -109,6 +109,10 @@ class AirflowApi:
                 return
         raise Unavailable(f"run {run_id} of {dag_id} was not done within {wait_seconds:g} s")
 
+    def end(self, dag_id: str, run_id: str) -> None:
+        """End a run that waits: its open tasks are skipped or stopped, and it counts as failed."""
+        self.call("PATCH", f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}", {"state": "failed"})
+
     def result(self, dag_id: str, run_id: str, task_id: str) -> Any:
         """What a task returned."""
         path = f"/api/v2/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}/taskInstances/{quote(task_id)}"
