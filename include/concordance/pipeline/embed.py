@@ -72,6 +72,8 @@ def _make(
     _copy_known(vectors, list(texts), version, adapters)
     unknown = sorted(texts.keys() - vectors.kept.keys(), key=lambda digest: (-len(texts[digest]), digest))
     for pool in slices(unknown, settings.embed_pool_texts):
+        # Encoding is the longest stage: the run must not lose its source meanwhile.
+        adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
         _encode(vectors, pool, texts, adapters.embedder)
     if vectors.refused:
         _quarantine(plan, shard, chunks, vectors.refused, version, adapters=adapters, settings=settings)

@@ -32,6 +32,7 @@ from concordance.settings import Settings
 from concordance.sources.port import Source
 
 Row = dict[str, Any]
+_RENEWED_EVERY_DOCUMENTS = 50
 
 
 def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Settings) -> ShardReference:
@@ -141,7 +142,9 @@ def _extract_all(
         chunker=Chunker(version.settings, load_tokenizer(model_folder(settings))),
         settings=settings,
     )
-    for entry, outcome in _each(entries, source, extractor):
+    for number, (entry, outcome) in enumerate(_each(entries, source, extractor)):
+        if number % _RENEWED_EVERY_DOCUMENTS == 0:
+            adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
         if isinstance(outcome, PoisonDocument):
             rejections.append(
                 Rejection(entry.document_id, "extract", Reason(outcome.reason), str(outcome), entry.stamp)
