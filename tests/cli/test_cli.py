@@ -25,7 +25,7 @@ from concordance.errors import (
 from concordance.settings import ROOT, Settings
 from support.stacks import free_ports
 
-COMMANDS = ("ingest", "plan", "sources", "search", "verify", "settings", "up", "status", "down")
+COMMANDS = ("demo", "ingest", "plan", "sources", "search", "verify", "settings", "up", "status", "down")
 HEAVY = ("airflow", "torch", "sentence_transformers", "great_expectations", "pandas", "numpy", "neo4j", "qdrant_client")
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
