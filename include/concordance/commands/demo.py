@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 DAG = "concordance_ingest"
 SOURCE = "distributions"
 QUERIES = (
-    "How do I call a function again after an error, waiting longer each time?",
+    "How do I split a long text into chunks that fit a model's tokens?",
+    "MERGE nodes in a graph database from Python",
     "run tasks on a schedule with their dependencies",
-    "BM25",
 )
 _READ_SECONDS = 120
 # How a run's counts are read: what was seen, what was to do, what came of it.
