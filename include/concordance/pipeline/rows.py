@@ -51,8 +51,12 @@ class PreparedDocument:
             access=tuple(fields["access"]),
             content_digest=self._content_digest(),
             text_digests=tuple(chunk["text_digest"] for chunk in self.chunks),
-            links=tuple(sorted({(self._target(uri), kind) for kind, uri in json.loads(fields["links"])})),
+            links=self.links(),
         )
+
+    def links(self) -> tuple[tuple[UUID, str], ...]:
+        """(target, kind) of every link, each once, sorted."""
+        return tuple(sorted({(self._target(uri), kind) for kind, uri in json.loads(self.fields["links"])}))
 
     def _content_digest(self) -> str:
         """What the document says, without ids and generation: equal in a clean rebuild of the same corpus (I3)."""
@@ -171,7 +175,7 @@ def _graph_rows(document: PreparedDocument, row: DocumentRow, chunks: Sequence[C
         RelationRow(key_of(*subject), key_of(*target), kind, row.document_id, generation)
         for kind, subject, target in json.loads(document.fields["relations"])
     }
-    links = tuple(LinkRow(row.document_id, target, kind, generation) for target, kind in document.manifest().links)
+    links = tuple(LinkRow(row.document_id, target, kind, generation) for target, kind in document.links())
     return GraphBatch(
         documents=(row,),
         chunks=tuple(chunks),
