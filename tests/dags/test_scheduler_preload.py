@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 
-import airflow_local_settings
 import pytest
+
+import airflow_local_settings
 
 LIBRARIES = {*airflow_local_settings.SHARED_BY_TASKS, *airflow_local_settings.GATES}
 
