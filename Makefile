@@ -89,8 +89,9 @@ audit: $(SET_UP) ## known vulnerabilities in the lock
 bench: $(SET_UP) ## benchmarks, as ratios
 	@PYTHONPATH=tests $(PYTHON) -m bench
 
-faults: $(SET_UP) ## the fault suite alone, workers killed at every point
-	@CONCORDANCE_KILL_AT_EVERY_POINT=1 $(PYTHON) -m pytest tests/faults $(PYTEST_ARGS)
+faults: $(SET_UP) ## the fault suite alone, in full; prints the table of trials and violations
+	@CONCORDANCE_FAULTS=full CONCORDANCE_FAULTS_TABLE=$${CONCORDANCE_FAULTS_TABLE:-.concordance/faults.json} \
+	  $(PYTHON) -m pytest -m fault $(PYTEST_ARGS)
 
 SEEDS ?= 1000
 simulate: $(SET_UP) ## the seeded simulator alone, 1,000 seeds (make simulate SEEDS=...)

@@ -12,6 +12,8 @@ from concordance.settings import Settings, load_settings
 from support.ledgers import empty_ledger
 from support.stacks import running, stack_settings
 
+pytest_plugins = ("support.trials",)
+
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:

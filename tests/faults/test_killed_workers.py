@@ -1,6 +1,6 @@
 """F03, a handful: a real worker process on the real embedded stores is killed in mid-step; the same run is then done.
 
-`CONCORDANCE_KILL_AT_EVERY_POINT=1` (set by `make faults`) kills at every named point instead of the most telling ones.
+In full (`make faults`) it is killed at every named point instead of the most telling ones.
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from concordance.pipeline.adapters import Adapters, open_adapters
 from concordance.pipeline.references import RunRequest
 from concordance.pipeline.run import ingest
 from concordance.settings import Settings, load_settings
-from support import killed_ingest
+from support import killed_ingest, trials
 from support.ledgers import move_clock, skip_versions
 
 TELLING = ("graph.write.after", "vectors.upsert.before", "batch.verified.after", "run.publish.after")
 # Without a replaced generation whose grace has passed there is nothing to sweep, so these are not reached here.
 SWEEPS = {point for point in fault_points.POINTS if "sweep" in point or "swept" in point}
-EVERY = os.environ.get("CONCORDANCE_KILL_AT_EVERY_POINT") == "1"
-POINTS = sorted(fault_points.POINTS - SWEEPS) if EVERY else list(TELLING)
+POINTS = sorted(fault_points.POINTS - SWEEPS) if trials.is_full() else list(TELLING)
 
 
 @pytest.fixture
