@@ -37,6 +37,8 @@ from support.ledgers import move_clock
 SOURCE = "shelf"
 NAMES = ("alpha", "beta", "gamma/one", "gamma/two", "delta")
 WORDS = ("river", "stone", "cloud", "ember", "willow", "harbour", "lantern", "meadow")
+# At how many of the fault points a reader looks.
+READS = 0.4
 WRITES = ("write", "write_links", "settle", "hide", "sweep", "upsert")
 
 
@@ -179,7 +181,8 @@ class World:
     # --- what goes wrong ------------------------------------------------------------------------------------------
 
     def _pass(self, point: str) -> None:
-        self.read_as_an_application()
+        if self.rng.random() < READS:
+            self.read_as_an_application()
         if self.late and self.rng.random() < 0.3:
             self.late.pop(self.rng.randrange(len(self.late)))()
         if self.rng.random() < self.chance.kills or point == self.kill_at:

@@ -8,6 +8,7 @@ string.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,12 @@ def load_tokenizer(model_dir: str | Path) -> Tokenizer:
     path = Path(model_dir) / "tokenizer.json"
     if not path.is_file():
         raise Misconfigured(f"{path} is missing: model_dir must name the folder of a sentence-transformers model")
+    return _read(path, path.stat().st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1)
+def _read(path: Path, modified_ns: int) -> Tokenizer:
+    # A process that runs several stages reads the file once, and again only when it has changed.
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the Rust library raises bare Exception for a file that it cannot parse
