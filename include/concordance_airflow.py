@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from airflow.sdk import Connection, ExceptionRetryPolicy, Param, RetryAction, RetryDecision, RetryRule
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from concordance.pipeline.references import PlanReference, RunRequest, ShardReference
 
 log = logging.getLogger(__name__)
+
+Conf = TypeVar("Conf", bound=BaseModel)
 
 OWNER = "concordance"
 NEO4J_CONNECTION = "neo4j_default"
@@ -157,18 +159,23 @@ def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
 
 
 def run_conf(conf: Mapping[str, Any] | None, params: Mapping[str, Any]) -> RunConf:
+    """The checked request of an ingest. Raises `Misconfigured`."""
+    return checked_conf(RunConf, conf, params)
+
+
+def checked_conf(model: type[Conf], conf: Mapping[str, Any] | None, params: Mapping[str, Any]) -> Conf:
     """The checked request of a run: the form's values, and nothing that the form does not know.
 
     Airflow merges `conf` into `params` and accepts any key, so both are looked at. Raises `Misconfigured`, naming each
     key that is unknown or has a wrong value.
     """
-    unknown = sorted(set(conf or {}) - set(RunConf.model_fields))
+    unknown = sorted(set(conf or {}) - set(model.model_fields))
     if unknown:
         raise Misconfigured(
-            f"the run's conf has unknown keys: {', '.join(unknown)[:500]}. Known are: {', '.join(RunConf.model_fields)}"
+            f"the run's conf has unknown keys: {', '.join(unknown)[:500]}. Known are: {', '.join(model.model_fields)}"
         )
     try:
-        return RunConf.model_validate({name: params[name] for name in RunConf.model_fields if name in params})
+        return model.model_validate({name: params[name] for name in model.model_fields if name in params})
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, line['loc']))}: {line['msg']}" for line in error.errors())
         raise Misconfigured(f"the run's conf is refused: {lines}. Trigger it again with valid values") from None
@@ -235,6 +242,18 @@ class StageRun:
     plan: PlanReference
     adapters: Adapters
     settings: Settings
+
+
+@contextmanager
+def opened() -> Iterator[Planning]:
+    """The body of a task that belongs to no run of a source: adapters on the connected stores, metrics to Airflow."""
+    from concordance.operations import telemetry
+    from concordance.pipeline.adapters import open_adapters
+
+    telemetry.use(AirflowStats())
+    settings = connected_settings()
+    with open_adapters(settings) as adapters:
+        yield Planning(adapters, settings)
 
 
 @contextmanager

@@ -86,6 +86,14 @@ def test_the_form_asks_exactly_for_what_a_run_takes(dags: dict[str, Any], glue: 
     assert dags["dags"]["concordance_ingest"]["params"] == sorted(glue.RunConf.model_fields)
 
 
+def test_an_erase_asks_a_person_before_it_hides_anything(dags: dict[str, Any]) -> None:
+    erase = dags["dags"]["concordance_erase"]
+    order = list(TopologicalSorter({name: task["upstream"] for name, task in erase["tasks"].items()}).static_order())
+    assert order == ["request", "approve", "hide", "wait", "finish"]
+    assert {task["trigger_rule"] for task in erase["tasks"].values()} == {"all_success"}
+    assert erase["params"] == ["pattern", "reason", "source", "tenant", "uri"]
+
+
 def test_the_nightly_run_is_on_the_clock_and_the_ingest_is_not(dags: dict[str, Any]) -> None:
     scheduled = {dag_id for dag_id, dag in dags["dags"].items() if dag["is_scheduled"]}
     assert scheduled == {"concordance_nightly"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from concordance.commands import demo, reading, runs, settings, stack
+from concordance.commands import demo, erasing, reading, runs, settings, stack
 from concordance.commands.common import Run
 
 _EPILOG = """\
@@ -12,7 +12,8 @@ exit codes:
   0  done; for verify: sound; for status: everything that was started is healthy
   1  failed: the run was refused or failed, the index is unsound, a service is not healthy, or a defect
   2  wrong input: an argument, a setting, a secret, a declaration, or nothing was ingested yet
-  3  try again later: a store or a source does not answer, or another run holds the source
+  3  try again later: a store or a source does not answer, or another run holds the source;
+     for erase: the documents are hidden, and not yet erased
   130  interrupted
 
 settings come from AIRFLOW__CONCORDANCE__<NAME>, then the [concordance] section of airflow.cfg, then the defaults;
@@ -40,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     runs.add_commands(add)
     reading.add_commands(add)
+    erasing.add_commands(add)
     settings.add_commands(add)
     stack.add_commands(add)
     demo.add_commands(add)
