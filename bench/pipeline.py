@@ -74,7 +74,7 @@ def _stack() -> Iterator[tuple[Settings, Path]]:
             sources_file=sources,
             embedding_backend="hash",
             lease_seconds=120,
-            request_timeout_seconds=60,
+            call_timeout_seconds=60,
             sweep_grace_seconds=600,
         )
         with running(settings) as up:

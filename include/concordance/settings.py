@@ -111,15 +111,30 @@ class Settings(BaseModel):
     # the commit protocol
     lease_seconds: float = Field(120, ge=1, le=3600)
     source_lease_seconds: float = Field(300, ge=1, le=86_400)
-    request_timeout_seconds: float = Field(60, ge=0.5, le=600)
     reader_timeout_seconds: float = Field(30, ge=0.5, le=600)
     sweep_grace_seconds: float = Field(600, ge=1, le=86_400)
-    retry_attempts: int = Field(5, ge=1, le=50, description="attempts of one call on transient errors")
-    retry_wait_seconds: float = Field(0.5, ge=0, le=60)
-    retry_wait_max_seconds: float = Field(20, ge=0, le=600)
     upsert_points: int = Field(256, ge=1, le=10_000)
     upsert_bytes: int = Field(16 * 1024 * 1024, ge=65_536, le=32 * 1024 * 1024)
-    ledger_pool_connections: int = Field(4, ge=1, le=64)
+
+    # calls of the graph, the vectors and the ledger (resilience.py)
+    graph_timeout_seconds: float = Field(5, ge=0.5, le=600, description="for one answer inside a transaction")
+    vectors_timeout_seconds: float = Field(10, ge=1, le=600, description="for one request")
+    ledger_timeout_seconds: float = Field(5, ge=0.5, le=600, description="for one statement, and for its locks")
+    ledger_bulk_timeout_seconds: float = Field(
+        600, ge=1, le=86_400, description="for one statement over a whole run: making a plan, publishing it"
+    )
+    call_timeout_seconds: float = Field(
+        60, ge=0.5, le=600, description="for all attempts of one call, and for one answer about a whole index"
+    )
+    retry_attempts: int = Field(5, ge=1, le=50, description="attempts of one call while a store does not answer")
+    retry_wait_seconds: float = Field(0.1, ge=0, le=60, description="least wait between two attempts")
+    retry_wait_max_seconds: float = Field(30, ge=0, le=600)
+    circuit_failures: int = Field(5, ge=1, le=1000, description="failures in a row after which a store is left alone")
+    circuit_open_seconds: float = Field(60, ge=0.1, le=3600, description="how long it is left alone")
+    graph_pool_connections: int = Field(50, ge=1, le=1000, description="at most, of one process")
+    vectors_pool_connections: int = Field(50, ge=1, le=1000, description="at most, of one process")
+    ledger_pool_connections: int = Field(50, ge=1, le=1000, description="at most, of one process")
+    pool_acquire_seconds: float = Field(30, ge=0.1, le=600, description="wait for a free connection of the pool")
 
     # search
     search_limit: int = Field(10, ge=1, le=1000)
@@ -147,8 +162,22 @@ class Settings(BaseModel):
         pairs = (
             (self.chunk_min_tokens < self.chunk_max_tokens, "chunk_min_tokens must be below chunk_max_tokens"),
             (
-                self.request_timeout_seconds <= self.lease_seconds,
-                "request_timeout_seconds must not exceed lease_seconds",
+                max(self.graph_timeout_seconds, self.vectors_timeout_seconds, self.ledger_timeout_seconds)
+                <= self.call_timeout_seconds,
+                "graph_timeout_seconds, vectors_timeout_seconds and ledger_timeout_seconds must not exceed "
+                "call_timeout_seconds: it holds all attempts of one call",
+            ),
+            (
+                self.call_timeout_seconds <= self.lease_seconds,
+                "call_timeout_seconds must not exceed lease_seconds: no request to a store may outlast its lease",
+            ),
+            (
+                self.ledger_timeout_seconds <= self.ledger_bulk_timeout_seconds,
+                "ledger_timeout_seconds must not exceed ledger_bulk_timeout_seconds",
+            ),
+            (
+                self.retry_wait_seconds <= self.retry_wait_max_seconds,
+                "retry_wait_seconds must not exceed retry_wait_max_seconds",
             ),
             (
                 self.sweep_grace_seconds > max(self.lease_seconds, self.reader_timeout_seconds),

@@ -25,7 +25,7 @@ from concordance.errors import (
 from concordance.settings import ROOT, Settings
 from support.stacks import free_ports
 
-COMMANDS = ("demo", "ingest", "plan", "sources", "search", "verify", "settings", "up", "status", "down")
+COMMANDS = ("demo", "ingest", "plan", "sources", "search", "verify", "erase", "settings", "up", "status", "down")
 HEAVY = ("airflow", "torch", "sentence_transformers", "great_expectations", "pandas", "numpy", "neo4j", "qdrant_client")
 
 Program = Callable[..., subprocess.CompletedProcess[str]]
@@ -41,7 +41,12 @@ def environment(tmp_path: Path) -> dict[str, str]:
     sources.write_text(f'[[source]]\nname = "notes"\nkind = "files"\ntenant = "acme"\nlocation = "{notes}"\n')
     ports = dict(zip(("POSTGRES_PORT", "BOLT_PORT", "QDRANT_PORT"), map(str, free_ports(3)), strict=True))
     given = {"STATE_DIR": str(tmp_path / "state"), "SOURCES_FILE": str(sources), "RETRY_ATTEMPTS": "1", **ports}
-    given |= {"REQUEST_TIMEOUT_SECONDS": "2"}
+    given |= {
+        "CALL_TIMEOUT_SECONDS": "2",
+        "GRAPH_TIMEOUT_SECONDS": "2",
+        "VECTORS_TIMEOUT_SECONDS": "2",
+        "LEDGER_TIMEOUT_SECONDS": "2",
+    }
     given |= {"EMBEDDING_BACKEND": "hash"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__CONCORDANCE__")}
     return {**kept, **{f"AIRFLOW__CONCORDANCE__{name}": value for name, value in given.items()}}

@@ -23,7 +23,7 @@ from support.index_rows import Written, graph_batch, index_version
 from support.silent_proxy import closed_port, silent_after
 
 # Fast failures: what is tested is the error, not the patience.
-IMPATIENT = {"retry_attempts": 2, "retry_wait_seconds": 0.01, "request_timeout_seconds": 5}
+IMPATIENT = {"retry_attempts": 2, "retry_wait_seconds": 0.01, "call_timeout_seconds": 5}
 
 
 class RawBoltGraph:
@@ -207,7 +207,7 @@ class BoltGraphContract(GraphContract):
         answers = threading.Event()
         answers.set()
         with silent_after((host, int(port)), answers=answers) as proxy:
-            store = open_graph(at(settings, neo4j_url=f"bolt://127.0.0.1:{proxy}", request_timeout_seconds=2))
+            store = open_graph(at(settings, neo4j_url=f"bolt://127.0.0.1:{proxy}", call_timeout_seconds=2))
             try:
                 write(store, version, Written("before"))
                 answers.clear()

@@ -17,12 +17,13 @@ from concordance.errors import Misconfigured, Transient, Unavailable
 from concordance.model import IndexVersion
 from concordance.settings import Settings
 from concordance.stores import VectorStore, open_vectors
+from concordance.stores.point_payloads import digest_of_vectors
 from contract.vector_contract import SECONDS, VectorContract, count, settle, upsert
 from support.index_rows import Written, index_version, points
 from support.silent_proxy import closed_port, silent_after
 
 # Fast failures: what is tested is the error, not the patience.
-IMPATIENT = {"retry_attempts": 2, "retry_wait_seconds": 0.01, "request_timeout_seconds": 5}
+IMPATIENT = {"retry_attempts": 2, "retry_wait_seconds": 0.01, "call_timeout_seconds": 5}
 
 
 def at(settings: Settings, **changes: Any) -> Settings:
@@ -101,6 +102,7 @@ class TestEmbeddedVectors(VectorContract):
             "heading_path": ["Guide", "Part 0"],
             "text": "only words",
             "text_digest": point.text_digest,
+            "vectors_digest": digest_of_vectors(point),
             "access": ["public", "staff"],
             "live": True,
         }

@@ -15,7 +15,7 @@ from support.stacks import running, stack_settings
 
 SOURCES = ("notes", "archive", "drafts", "held")
 # Long enough for a machine with other work; the sweep's grace must be longer than lease and readers.
-_TIMES = {"lease_seconds": 30, "request_timeout_seconds": 20, "reader_timeout_seconds": 20, "sweep_grace_seconds": 31}
+_TIMES = {"lease_seconds": 30, "call_timeout_seconds": 20, "reader_timeout_seconds": 20, "sweep_grace_seconds": 31}
 
 
 def _declare(folder: Path) -> Path:

@@ -15,7 +15,13 @@ from concordance.settings import Settings, load_settings
 
 PORTS = ("postgres_port", "bolt_port", "arcade_http_port", "qdrant_port", "airflow_port", "statsd_port")
 # Short, so that a test need not wait long for a lease or a grace to end.
-SHORT_TIMES = {"lease_seconds": 5, "request_timeout_seconds": 5, "reader_timeout_seconds": 5, "sweep_grace_seconds": 6}
+SHORT_TIMES = {
+    "lease_seconds": 5,
+    "call_timeout_seconds": 5,
+    "vectors_timeout_seconds": 5,
+    "reader_timeout_seconds": 5,
+    "sweep_grace_seconds": 6,
+}
 # Below the range that outgoing connections draw theirs from: such a one could sit on the port of a killed server.
 _FIRST, _LAST = 20_000, 32_000
 _dice = random.SystemRandom()

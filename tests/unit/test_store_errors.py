@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pkgutil
+import warnings
 from collections.abc import Iterator
 
 import httpx
-import neo4j
+import psycopg
 import pytest
-import qdrant_client
 from neo4j import exceptions as driver
 from qdrant_client.http import exceptions as rest
 
@@ -22,20 +23,28 @@ from concordance.errors import (
     Terminal,
     Unavailable,
 )
+from concordance.ledger import translate_postgres
+from concordance.resilience import LostRace
 from concordance.stores import translate_neo4j, translate_qdrant
-from concordance.stores.retry import LostRace
 
 TEXT = "text of a document"
 
 
 def exception_classes(package: str) -> set[type[BaseException]]:
-    """Every exception class (warnings apart) that a module of this package defines and that is loaded."""
+    """Every exception class (warnings apart) that a module of this package defines, all its modules imported.
+
+    What needs a package that is not installed here (HTTP for the graph, geometry types) cannot be raised either.
+    """
 
     def below(base: type[BaseException]) -> Iterator[type[BaseException]]:
         for each in base.__subclasses__():
             yield each
             yield from below(each)
 
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+        with contextlib.suppress(ImportError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            importlib.import_module(module.name)
     return {
         each
         for each in below(BaseException)
@@ -53,8 +62,6 @@ def vector_call(kind: translate_qdrant.Kind) -> translate_qdrant.Call:
 
 class TestGraphErrors:
     def test_every_exception_class_of_the_driver_is_mapped(self) -> None:
-        for name in ("exceptions", "_exceptions", "_sync.driver", "_sync.work", "_sync.io"):
-            importlib.import_module(f"{neo4j.__name__}.{name}")
         # The driver's check on itself (one object used by two threads), on only in its debug mode.
         debug = {each for each in exception_classes("neo4j") if each.__name__ == "NonConcurrentMethodError"}
         unmapped = exception_classes("neo4j") - translate_neo4j.BY_CLASS.keys() - debug
@@ -110,9 +117,6 @@ class TestGraphErrors:
 
 class TestVectorErrors:
     def test_every_exception_class_of_the_client_and_its_transport_is_mapped(self) -> None:
-        for package in (qdrant_client.http, qdrant_client.common):
-            for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-                importlib.import_module(module.name)
         found = exception_classes("qdrant_client") | exception_classes("httpx")
         unmapped = found - translate_qdrant.BY_CLASS.keys()
         assert not unmapped, f"decide in translate_qdrant.py what these mean: {sorted(map(str, unmapped))}"
@@ -168,3 +172,51 @@ class TestVectorErrors:
         assert (
             type(translate_qdrant.translate(ZeroDivisionError(), vector_call(translate_qdrant.Kind.READ))) is Terminal
         )
+
+
+class TestLedgerErrors:
+    def test_every_exception_class_of_the_driver_is_mapped(self) -> None:
+        found = exception_classes("psycopg")
+        silent = {each for each in found if getattr(each, "sqlstate", None) is None}
+        unmapped = silent - translate_postgres.BY_CLASS.keys()
+        assert not unmapped, f"decide in translate_postgres.py what these mean: {sorted(map(str, unmapped))}"
+        states = {str(each.sqlstate) for each in found - silent}  # type: ignore[attr-defined]
+        assert len(states) > 200
+        undecided = {state for state in states if not {state, state[:2]} & translate_postgres.BY_STATE.keys()}
+        assert not undecided, f"decide in translate_postgres.py what these mean: {sorted(undecided)}"
+
+    def test_each_class_gives_one_of_our_errors_without_its_text(self) -> None:
+        for kind in exception_classes("psycopg"):
+            ours = translate_postgres.translate(kind(TEXT), "begin a batch")
+            assert isinstance(ours, ConcordanceError)
+            assert TEXT not in str(ours)
+            assert "begin a batch" in str(ours)
+
+    @pytest.mark.parametrize(
+        ("kind", "expected"),
+        [
+            (psycopg.errors.SerializationFailure, LostRace),
+            (psycopg.errors.DeadlockDetected, LostRace),
+            (psycopg.errors.LockNotAvailable, LostRace),
+            (psycopg.errors.QueryCanceled, Unavailable),
+            (psycopg.errors.AdminShutdown, Unavailable),
+            (psycopg.errors.TooManyConnections, Unavailable),
+            (psycopg.errors.DiskFull, Unavailable),
+            (psycopg.errors.ConnectionFailure, Unavailable),
+            (psycopg.errors.IdleInTransactionSessionTimeout, Unavailable),
+            (psycopg.errors.InvalidPassword, Misconfigured),
+            (psycopg.errors.UndefinedTable, Misconfigured),
+            (psycopg.errors.UniqueViolation, Terminal),
+            (psycopg.errors.UntranslatableCharacter, Terminal),
+            (psycopg.errors.ConnectionTimeout, Unavailable),
+            (psycopg.OperationalError, Unavailable),
+            (psycopg.ProgrammingError, Terminal),
+        ],
+    )
+    def test_a_sqlstate_or_a_class_decides(self, kind: type[psycopg.Error], expected: type[ConcordanceError]) -> None:
+        assert type(translate_postgres.translate(kind(TEXT), "begin a batch")) is expected
+
+    def test_a_statement_that_took_too_long_says_which_settings_allow_more(self) -> None:
+        ours = translate_postgres.translate(psycopg.errors.QueryCanceled(TEXT), "publish a run")
+        assert "LEDGER_TIMEOUT_SECONDS" in str(ours)
+        assert "LEDGER_BULK_TIMEOUT_SECONDS" in str(ours)

@@ -1,37 +1,31 @@
-"""Connections to the ledger: one pool a process, one function that translates the driver's errors, one retry policy.
+"""Transactions of the ledger: what each may take, and how it is repeated.
 
 Every ledger operation is one transaction that may be run again: a commit whose outcome is unknown is simply repeated.
+One statement, with the locks that it waits for, takes `ledger_timeout_seconds` at most; one over a whole run
+(`is_bulk`) `ledger_bulk_timeout_seconds`. PostgreSQL is told, and a server that answers nothing is given up here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import psycopg
-import psycopg_pool
-import tenacity
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from concordance.errors import ConcordanceError, Misconfigured, OutcomeUnknown, Terminal, Unavailable
+from concordance.circuit import Circuit
+from concordance.errors import OutcomeUnknown
+from concordance.ledger.connections import Connections, PatientConnection
+from concordance.ledger.translate_postgres import translated
+from concordance.resilience import Policy, Store, StoreCalls
 from concordance.settings import Settings
 
+_LOCK_SHARE = 0.8
 Cursor = psycopg.Cursor[TupleRow]
 Result = TypeVar("Result")
-
-# Conditions in which the server rolled back for a reason that passes (class or code of SQLSTATE).
-_PASSING = ("40", "53", "55P03", "57", "58", "25P03", "25P04")
-_REFUSED = {
-    "28000": "refuses this user",
-    "28P01": "refuses the password: check AIRFLOW__CONCORDANCE__LEDGER_PASSWORD or the connection concordance_ledger",
-    "3D000": "has no such database: create it, or correct AIRFLOW__CONCORDANCE__LEDGER_URL",
-    "42501": "denies a privilege that the ledger's role needs",
-    "3F000": "has no ledger schema: run `python -m concordance up`, or `make setup` for a deployment",
-    "42P01": "has no ledger tables: run `python -m concordance up`, or the init service of the deployment",
-}
 
 
 def connection_string(url: str, password: str) -> str:
@@ -48,91 +42,138 @@ def connection_string(url: str, password: str) -> str:
 
 
 class Database:
-    """A small pool of connections to the ledger's schema."""
+    """The ledger's schema, over the connections of one process. Thread-safe."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._conninfo = connection_string(settings.effective_ledger_url, settings.ledger_password.get_secret_value())
-        self._pool = psycopg_pool.ConnectionPool(
-            self._conninfo,
-            min_size=0,
-            max_size=settings.ledger_pool_connections,
-            timeout=min(10.0, settings.request_timeout_seconds),
-            kwargs={"autocommit": True, "connect_timeout": 10, "options": _options(settings)},
-            check=psycopg_pool.ConnectionPool.check_connection,
-            open=False,
-            name="ledger",
+        policy = Policy.of(settings, Store.LEDGER)
+        url = settings.effective_ledger_url
+        parts = urlsplit(url)
+        self._calls = StoreCalls(policy, address=f"{parts.hostname}:{parts.port or 5432}")
+        self._usual, self._bulk = policy.timeout_seconds, settings.ledger_bulk_timeout_seconds
+        self._whole_call = policy.call_timeout_seconds
+        self._connections = Connections(
+            connection_string(url, settings.ledger_password.get_secret_value()),
+            patience_seconds=policy.timeout_seconds,
+            options=_options(settings),
         )
 
-    def transact(self, what: str, work: Callable[[Cursor], Result], *, isolation: str = "READ COMMITTED") -> Result:
+    @property
+    def circuit(self) -> Circuit:
+        """Whether this process leaves the ledger alone now."""
+        return self._calls.circuit
+
+    def transact(
+        self,
+        what: str,
+        work: Callable[[Cursor], Result],
+        *,
+        isolation: str = "READ COMMITTED",
+        is_bulk: bool = False,
+    ) -> Result:
         """Run `work` in one transaction and commit it; transient failures are retried within the settings' bounds.
 
-        Raises `Unavailable`, `OutcomeUnknown`, `Misconfigured` or `Terminal`, naming `what` was being done.
+        `is_bulk`: its statements are about a whole run. Raises `Unavailable`, `OutcomeUnknown`, `Misconfigured` or
+        `Terminal`, naming `what` was being done.
         """
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_is_worth_repeating),
-            stop=tenacity.stop_after_attempt(self._settings.retry_attempts),
-            wait=tenacity.wait_random_exponential(
-                multiplier=self._settings.retry_wait_seconds, max=self._settings.retry_wait_max_seconds
-            ),
-            reraise=True,
-        )
-        result: Result = retrying(self._once, what, work, isolation)
-        return result
+        statement_seconds = self._bulk if is_bulk else self._usual
 
-    def _once(self, what: str, work: Callable[[Cursor], Result], isolation: str) -> Result:
-        with translated(what), self._connection() as connection, connection.cursor() as cursor:
-            cursor.execute(sql.SQL("BEGIN ISOLATION LEVEL {}").format(sql.SQL(isolation)))
-            try:
-                result = work(cursor)
-            except BaseException:
-                if not connection.broken:
-                    cursor.execute("ROLLBACK")
-                raise
-            _commit(connection, what)
-            return result
+        def attempt(seconds: float) -> Result:
+            with translated(what):
+                connection = self._connections.take()
+                try:
+                    return _once(connection, what, work, isolation, statement_seconds)
+                finally:
+                    self._connections.give_back(connection)
+
+        return self._calls.call(attempt, timeout_seconds=max(self._whole_call, statement_seconds))
 
     @contextmanager
     def reading(self, what: str) -> Iterator[Cursor]:
-        """One REPEATABLE READ, READ ONLY transaction: everything read inside belongs to one moment."""
-        with translated(what), self._connection() as connection, connection.cursor() as cursor:
-            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            try:
+        """One REPEATABLE READ, READ ONLY transaction: everything read inside belongs to one moment.
+
+        A statement inside may be about a whole index, and takes `call_timeout_seconds` at most.
+        """
+        with self._begun(what, "REPEATABLE READ READ ONLY", self._whole_call) as connection:
+            with connection.cursor() as cursor:
                 yield cursor
-            finally:
-                if not connection.broken:
-                    cursor.execute("ROLLBACK")
+            # Nothing was written: there is no outcome to wait for.
+            connection.execute("ROLLBACK")
 
     @contextmanager
     def locking(self, what: str) -> Iterator[Cursor]:
         """One READ COMMITTED transaction, open while the caller works elsewhere; it commits if that went well.
 
-        Not retried: what the block does besides must be safe to repeat.
+        Only its beginning is retried: what the block does besides must be safe to repeat.
         """
-        with translated(what), self._connection() as connection, connection.cursor() as cursor:
-            cursor.execute("BEGIN")
-            try:
+        with self._begun(what, "READ COMMITTED", self._usual) as connection:
+            with connection.cursor() as cursor:
                 yield cursor
-            except BaseException:
-                if not connection.broken:
-                    cursor.execute("ROLLBACK")
-                raise
             _commit(connection, what)
 
     @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[TupleRow]]:
-        if self._pool.closed:
-            # The pool connects in the background and hides why it cannot: the first connection is made in the open.
-            psycopg.connect(self._conninfo, connect_timeout=10).close()
-            self._pool.open()
-        with self._pool.connection() as connection:
-            yield connection
+    def _begun(self, what: str, isolation: str, statement_seconds: float) -> Iterator[PatientConnection]:
+        """A connection inside a transaction, rolled back if the block raises."""
+
+        def begin(seconds: float) -> PatientConnection:
+            with translated(what):
+                connection = self._connections.take()
+                try:
+                    _begin(connection, isolation, statement_seconds)
+                except BaseException:
+                    connection.close()
+                    raise
+                return connection
+
+        connection = self._calls.call(begin, keeps_connection=True)
+        try:
+            with translated(what):
+                try:
+                    yield connection
+                except BaseException:
+                    if not connection.closed:
+                        connection.execute("ROLLBACK")
+                    raise
+        finally:
+            self._connections.give_back(connection)
+            self._calls.give_connection_back()
 
     def close(self) -> None:
-        self._pool.close()
+        self._connections.close()
 
 
-def _commit(connection: psycopg.Connection[Any], what: str) -> None:
+def _once(
+    connection: PatientConnection,
+    what: str,
+    work: Callable[[Cursor], Result],
+    isolation: str,
+    statement_seconds: float,
+) -> Result:
+    _begin(connection, isolation, statement_seconds)
+    with connection.cursor() as cursor:
+        try:
+            result = work(cursor)
+        except BaseException:
+            if not connection.closed:
+                connection.execute("ROLLBACK")
+            raise
+    _commit(connection, what)
+    return result
+
+
+def _begin(connection: PatientConnection, isolation: str, statement_seconds: float) -> None:
+    connection.patience_seconds = statement_seconds
+    # One round trip, and gone with the transaction. A lock is waited for a little shorter than a statement may take, so
+    # that a race lost to another transaction is told from a server that is too slow.
+    connection.execute(
+        sql.SQL("BEGIN ISOLATION LEVEL {}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}").format(
+            sql.SQL(isolation),
+            sql.Literal(round(statement_seconds * 1000)),
+            sql.Literal(round(statement_seconds * _LOCK_SHARE * 1000)),
+        )
+    )
+
+
+def _commit(connection: PatientConnection, what: str) -> None:
     try:
         connection.execute("COMMIT")
     except psycopg.OperationalError as error:
@@ -144,43 +185,6 @@ def _commit(connection: psycopg.Connection[Any], what: str) -> None:
 
 
 def _options(settings: Settings) -> str:
-    milliseconds = int(settings.request_timeout_seconds * 1000)
-    return (
-        f"-c search_path=concordance -c timezone=UTC -c lock_timeout={milliseconds} "
-        f"-c idle_in_transaction_session_timeout={milliseconds * 10}"
-    )
-
-
-@contextmanager
-def translated(what: str) -> Iterator[None]:
-    """Turn the driver's errors into ours; the server's message is dropped where it could hold values of rows."""
-    try:
-        yield
-    except ConcordanceError:
-        raise
-    except (psycopg.Error, psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed) as error:
-        raise translate(error, what) from None
-
-
-def translate(error: Exception, what: str) -> ConcordanceError:
-    """Our error for one of psycopg's (or its pool's)."""
-    state = getattr(error, "sqlstate", None)
-    if state in _REFUSED:
-        return Misconfigured(f"PostgreSQL {_REFUSED[state]} ({what})")
-    if state is None and "password authentication failed" in str(error):
-        return Misconfigured(f"PostgreSQL {_REFUSED['28P01']} ({what})")
-    if state is not None and state.startswith(_PASSING):
-        return Unavailable(f"The ledger rolled back, SQLSTATE {state} ({what}): try again")
-    if isinstance(error, (psycopg_pool.PoolTimeout, psycopg_pool.PoolClosed)) or state is None or state[:2] == "08":
-        if isinstance(error, (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)):
-            return Terminal(f"The ledger's driver refused a statement: {type(error).__name__} ({what})")
-        return Unavailable(
-            f"The ledger does not answer ({what}): is PostgreSQL up? `python -m concordance status` says so for the "
-            "local stack"
-        )
-    return Terminal(f"The ledger refused a statement: {type(error).__name__}, SQLSTATE {state} ({what})")
-
-
-def _is_worth_repeating(error: BaseException) -> bool:
-    # A lease of somebody else is Transient too, but waiting for it is for the caller to decide.
-    return isinstance(error, (Unavailable, OutcomeUnknown))
+    # A caller works elsewhere while its transaction is open (a sweep, a comparison of both stores): ten calls' time.
+    idle_milliseconds = round(settings.call_timeout_seconds * 10_000)
+    return f"-c search_path=concordance -c timezone=UTC -c idle_in_transaction_session_timeout={idle_milliseconds}"

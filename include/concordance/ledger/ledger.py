@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
+from concordance.circuit import Circuit
 from concordance.ledger.batches import Batches
 from concordance.ledger.database import Cursor, Database
 from concordance.ledger.plans import Plans
@@ -56,6 +57,11 @@ class Ledger:
             return f"PostgreSQL {row[0] if row else '?'}"
 
         return self._database.transact("ping the ledger", work)
+
+    @property
+    def circuit(self) -> Circuit:
+        """Whether this process leaves the ledger alone now."""
+        return self._database.circuit
 
     def close(self) -> None:
         self._database.close()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from concordance.ledger.database import connection_string, translated
+from concordance.ledger.database import connection_string
+from concordance.ledger.translate_postgres import translated
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 7_031_001

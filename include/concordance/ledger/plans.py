@@ -157,7 +157,7 @@ class Plans:
                 [json.dumps(reference), run_id],
             )
 
-        self._database.transact("make a plan", work)
+        self._database.transact("make a plan", work, is_bulk=True)
 
     def quarantine(self, plan_id: UUID, rejections: Sequence[Rejection], *, rejected_under: str) -> None:
         """Record why these documents left the run. Their current generations stay; a repeated call changes nothing."""
@@ -196,7 +196,7 @@ class Plans:
             if _row(cursor)[0] != "published":
                 close_whole(cursor, [plan_id])
 
-        self._database.transact("close a plan", work)
+        self._database.transact("close a plan", work, is_bulk=True)
 
     def outcomes(self, plan_id: UUID) -> dict[str, int]:
         """Counts of the plan: `discovered`, `unchanged`, `still_quarantined`, and of documents by outcome (and

@@ -21,7 +21,7 @@ class Publishing:
         settled. A repeated call changes nothing. Raises `Conflict` when the plan is closed, when the live version was
         swapped since it was made, or when a document was neither loaded nor rejected.
         """
-        refused = self._database.transact("publish a run", lambda cursor: _publish(cursor, plan_id))
+        refused = self._database.transact("publish a run", lambda cursor: _publish(cursor, plan_id), is_bulk=True)
         if refused is not None:
             raise Conflict(refused)
 

@@ -54,6 +54,7 @@ _COUNTERS = (
     Metric("generations.swept", Unit.COUNT, (), "replaced or closed generations deleted from both stores"),
     Metric("gate.passed", Unit.COUNT, ("gate", "source"), "gates that let the run go on"),
     Metric("gate.failed", Unit.COUNT, ("gate", "source"), "gates that stopped the run"),
+    Metric("store.circuit", Unit.COUNT, ("store", "state"), "changes of a store's circuit: open, half-open, closed"),
     Metric("search.answered", Unit.COUNT, (), "searches that gave an answer"),
     Metric("search.failed", Unit.COUNT, ("error",), "searches that raised, by class of the error"),
     Metric("search.restarted", Unit.COUNT, (), "attempts of a search that outlived its time and started again"),

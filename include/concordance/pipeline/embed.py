@@ -156,3 +156,4 @@ def _quarantine(
         [Rejection(UUID(key), "embed", Reason.BAD_VECTOR, detail, stamps[key]) for key in poisoned],
         rejected_under=rejected_under(version, settings),
     )
+    telemetry.count("documents.quarantined", len(poisoned), source=plan.source, reason=Reason.BAD_VECTOR)

@@ -16,17 +16,21 @@ from uuid import UUID, uuid4
 import tenacity
 
 from concordance import fault_points, ids
-from concordance.errors import BatchTooLarge, ConcordanceError, Leased, PoisonDocument, Unavailable
+from concordance.errors import ConcordanceError, Leased, PoisonDocument, Unavailable
 from concordance.ledger.batches import Begun
 from concordance.model import GenerationKey, IndexVersion, Reason, Rejection, StoredChunk, Vector
 from concordance.operations import telemetry
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.isolation import Refusal, write_isolating
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.rows import NamedDocument, PreparedDocument, merge, name
 from concordance.pipeline.version import version_of
 from concordance.settings import Settings
+
+# A request may begin as the time of its call ends, and the vector store's client counts in whole seconds.
+_LAST_SECONDS = 1.0
 
 
 def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, settings: Settings) -> ShardReference:
@@ -112,7 +116,7 @@ class _Loading:
             with fault_points.around("graph.write"):
                 self.adapters.graph.write(self.version, merge(some), timeout_seconds=self._left(until))
 
-        written = self._bisecting(batch_id, begun, documents, write)
+        written = self._isolating(batch_id, begun, documents, write)
         # Only now, with the batch's own nodes in place: a link that another batch could not write because its target
         # was not there yet is in this list, and one that is not in it found the target.
         waiting = self.adapters.ledger.batches.links_to(
@@ -131,37 +135,25 @@ class _Loading:
             with fault_points.around("vectors.upsert"):
                 self.adapters.vectors.upsert(self.version, points, timeout_seconds=self._left(until))
 
-        return self._bisecting(batch_id, begun, documents, write)
+        return self._isolating(batch_id, begun, documents, write)
 
-    def _bisecting(
+    def _isolating(
         self,
         batch_id: UUID,
         begun: Begun,
         documents: Sequence[NamedDocument],
         write: Callable[[Sequence[NamedDocument]], None],
     ) -> list[NamedDocument]:
-        """Write all at once; when the store refuses, halve until the poison document stands alone, and reject it."""
-        if not documents:
-            return []
-        try:
-            write(documents)
-            return list(documents)
-        except (PoisonDocument, BatchTooLarge) as error:
-            if len(documents) == 1:
-                self._reject(batch_id, begun, documents[0], error)
-                return []
-            middle = len(documents) // 2
-            return [
-                *self._bisecting(batch_id, begun, documents[:middle], write),
-                *self._bisecting(batch_id, begun, documents[middle:], write),
-            ]
+        """Write what the store takes and return it; what it refuses goes to quarantine, and the others go on."""
+        return write_isolating(documents, write, lambda document, error: self._reject(batch_id, begun, document, error))
 
-    def _reject(self, batch_id: UUID, begun: Begun, document: NamedDocument, error: ConcordanceError) -> None:
+    def _reject(self, batch_id: UUID, begun: Begun, document: NamedDocument, error: Refusal) -> None:
         reason = Reason(error.reason) if isinstance(error, PoisonDocument) else Reason.STORE_REFUSED
         rejection = Rejection(document.row.document_id, "load", reason, str(error), document.stamp)
         self.adapters.ledger.batches.reject(
             batch_id, begun.token, rejection, rejected_under=rejected_under(self.version, self.settings)
         )
+        telemetry.count("documents.quarantined", source=self.plan.source, reason=reason)
 
     def _read_back(self, documents: Sequence[NamedDocument]) -> list[dict[str, Any]]:
         """Read both stores against the manifest. Raises `Unavailable` when a row that was just written is not there."""
@@ -211,14 +203,14 @@ class _Loading:
         ]
 
     def _left(self, until: float) -> float:
-        """Seconds that a request may take: none outlasts the lease."""
-        left = until - time.monotonic()
+        """Seconds that a call may take with all its attempts: none outlasts the lease."""
+        left = until - time.monotonic() - _LAST_SECONDS
         if left <= 0:
             raise Unavailable(
                 "The lease of a batch ran out while it was written: the batch is tried again. If this happens often, "
                 "raise AIRFLOW__CONCORDANCE__LEASE_SECONDS or lower AIRFLOW__CONCORDANCE__BATCH_CHUNKS"
             )
-        return min(left, self.settings.request_timeout_seconds)
+        return min(left, self.settings.call_timeout_seconds)
 
 
 def _by_generation(chunks: Sequence[StoredChunk]) -> dict[GenerationKey, set[StoredChunk]]:

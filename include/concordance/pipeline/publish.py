@@ -42,9 +42,9 @@ def settle(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> 
     while documents := adapters.ledger.settling.to_settle(version, limit=_PAGE_GENERATIONS):
         generations = [GenerationKey(document.document_id, document.generation) for document in documents]
         with fault_points.around("graph.settle"):
-            adapters.graph.settle(version, documents, timeout_seconds=settings.request_timeout_seconds)
+            adapters.graph.settle(version, documents, timeout_seconds=settings.call_timeout_seconds)
         with fault_points.around("vectors.settle"):
-            adapters.vectors.settle(version, generations, timeout_seconds=settings.request_timeout_seconds)
+            adapters.vectors.settle(version, generations, timeout_seconds=settings.call_timeout_seconds)
         with fault_points.around("generation.settled"):
             adapters.ledger.settling.settled(version, generations)
         done += len(generations)
@@ -56,9 +56,9 @@ def hide(plan: PlanReference, version: IndexVersion, *, adapters: Adapters, sett
     generations = adapters.ledger.settling.to_hide(version, plan.plan_id)
     for page in slices(generations, _PAGE_GENERATIONS):
         with fault_points.around("graph.settle"):
-            adapters.graph.hide(version, page, timeout_seconds=settings.request_timeout_seconds)
+            adapters.graph.hide(version, page, timeout_seconds=settings.call_timeout_seconds)
         with fault_points.around("vectors.settle"):
-            adapters.vectors.hide(version, page, timeout_seconds=settings.request_timeout_seconds)
+            adapters.vectors.hide(version, page, timeout_seconds=settings.call_timeout_seconds)
 
 
 def sweep(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> int:
@@ -72,9 +72,9 @@ def sweep(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> i
             if not generations:
                 break
             with fault_points.around("vectors.sweep"):
-                adapters.vectors.sweep(version, generations, timeout_seconds=settings.request_timeout_seconds)
+                adapters.vectors.sweep(version, generations, timeout_seconds=settings.call_timeout_seconds)
             with fault_points.around("graph.sweep"):
-                adapters.graph.sweep(version, generations, timeout_seconds=settings.request_timeout_seconds)
+                adapters.graph.sweep(version, generations, timeout_seconds=settings.call_timeout_seconds)
             fault_points.reach("generation.swept.before")
         fault_points.reach("generation.swept.after")
         swept += len(generations)

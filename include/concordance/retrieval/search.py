@@ -215,7 +215,7 @@ class _Reading:
                 tenant=self._query.tenant,
                 access=self._query.access,
                 limit=fetch,
-                timeout_seconds=min(self._settings.request_timeout_seconds, self._deadline.remaining_seconds()),
+                timeout_seconds=min(self._settings.call_timeout_seconds, self._deadline.remaining_seconds()),
             )
             self._learn(snapshot, version, found)
             shown = [point for point in found if self._row(point) is not None]

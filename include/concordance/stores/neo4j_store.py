@@ -1,8 +1,9 @@
 """`GraphStore` on a server that speaks Bolt: Neo4j, or ArcadeDB on the local stack.
 
 Every method is one explicit transaction (a page each for the streams), with the driver's own retries off: repeating
-is done in one place, `retry.py`. The transaction's time limit goes to the server, and the same limit bounds the wait
-for its answers, so that a server which stops in mid-call cannot hold a worker past its lease.
+is done in one place, `resilience.py`. The time that is left of the call goes to the server as the transaction's limit
+and bounds the wait for its answers here, so that nothing outlasts a lease; a single answer takes
+`graph_timeout_seconds` at most, so that a server which stops in mid-call is noticed soon, however much is written.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from uuid import UUID
 import neo4j
 
 from concordance import ids
+from concordance.circuit import Circuit
 from concordance.errors import ConcordanceError, Misconfigured, Unavailable
 from concordance.model import (
     DocumentRow,
@@ -29,11 +31,11 @@ from concordance.model import (
     StoreCounts,
     StoredChunk,
 )
+from concordance.resilience import LostRace, Policy, Store, StoreCalls
 from concordance.settings import Settings
 from concordance.stores import cypher
 from concordance.stores.checks import check_batch
 from concordance.stores.graph_rows import Rows, generation_rows, link_rows, settle_rows, write_queries
-from concordance.stores.retry import LostRace, RetryPolicy
 from concordance.stores.translate_neo4j import Call, translate
 
 T = TypeVar("T")
@@ -41,7 +43,6 @@ Work = Callable[[neo4j.Transaction], T]
 
 ROWS_PER_QUERY = 2_000
 CHUNKS_PER_PAGE = 5_000
-CONNECT_SECONDS = 5.0
 _INDEX_POLL_SECONDS = 0.1
 
 
@@ -52,17 +53,20 @@ class Neo4jGraph:
         self._url = settings.effective_neo4j_url
         self._user = settings.effective_neo4j_user
         self._database = settings.effective_neo4j_database
-        self._seconds = settings.request_timeout_seconds
-        self._policy = RetryPolicy.of(settings)
+        policy = Policy.of(settings, Store.GRAPH)
+        self._calls = StoreCalls(policy, address=self._url)
+        self._seconds, self._answer_seconds = policy.call_timeout_seconds, policy.timeout_seconds
         # Its notes ("this property is in no node yet") are true of every new index and of no use to anybody.
         logging.getLogger("neo4j.notifications").setLevel(logging.ERROR)
         try:
             self._driver = neo4j.GraphDatabase.driver(
                 self._url,
                 auth=(self._user, settings.neo4j_password.get_secret_value()),
-                connection_timeout=min(CONNECT_SECONDS, self._seconds),
-                connection_acquisition_timeout=min(2 * CONNECT_SECONDS, self._seconds),
-                connection_write_timeout=self._seconds,
+                # Waiting for a free connection is done in `StoreCalls`: what is left to acquire is connecting.
+                max_connection_pool_size=policy.connections,
+                connection_timeout=policy.timeout_seconds,
+                connection_acquisition_timeout=policy.timeout_seconds,
+                connection_write_timeout=policy.timeout_seconds,
                 # A pooled connection is tried before it is used: a server that was restarted, or hangs, is noticed
                 # within the acquisition timeout and not in the middle of a transaction.
                 liveness_check_timeout=0,
@@ -70,6 +74,11 @@ class Neo4jGraph:
             )
         except Exception as error:
             raise translate(error, self._call("opening the graph")) from None
+
+    @property
+    def circuit(self) -> Circuit:
+        """Whether this process leaves the graph alone now."""
+        return self._calls.circuit
 
     def close(self) -> None:
         self._driver.close()
@@ -83,7 +92,7 @@ class Neo4jGraph:
 
     def prepare(self) -> None:
         for query in cypher.SCHEMA:
-            self._write("preparing the graph", _runs(query), timeout_seconds=self._seconds)
+            self._write("preparing the graph", _runs(query), timeout_seconds=self._seconds, is_whole=True)
         names = self._read("reading the constraints", lambda tx: tx.run(cypher.SHOW_CONSTRAINTS).value())
         if missing := cypher.CONSTRAINTS - set(names):
             raise Misconfigured(
@@ -205,7 +214,7 @@ class Neo4jGraph:
         def work(transaction: neo4j.Transaction) -> dict[str, int]:
             return {name: _rows(transaction.run(query, version=version.version)) for name, query in queries.items()}
 
-        return self._read(what, work)
+        return self._read(what, work, is_whole=True)
 
     def point_to(self, version: IndexVersion) -> None:
         parameters = {"name": cypher.POINTER_NAME, "version": version.version}
@@ -218,26 +227,40 @@ class Neo4jGraph:
 
     # --- transactions -----------------------------------------------------------------------------------------------
 
-    def _write(self, what: str, work: Work[T], *, timeout_seconds: float) -> T:
-        return self._policy.call(
-            lambda seconds: self._transact(what, work, seconds=seconds, access=neo4j.WRITE_ACCESS),
+    def _write(self, what: str, work: Work[T], *, timeout_seconds: float, is_whole: bool = False) -> T:
+        return self._calls.call(
+            lambda seconds: self._transact(
+                what, work, seconds=seconds, access=neo4j.WRITE_ACCESS, answer_seconds=self._patience(seconds, is_whole)
+            ),
             timeout_seconds=timeout_seconds,
         )
 
-    def _read(self, what: str, work: Work[T]) -> T:
-        return self._policy.call(
-            lambda seconds: self._transact(what, work, seconds=seconds, access=neo4j.READ_ACCESS),
-            timeout_seconds=self._seconds,
+    def _read(self, what: str, work: Work[T], *, is_whole: bool = False) -> T:
+        """`is_whole`: one answer is about a whole index version, and may take as long as the call."""
+        return self._calls.call(
+            lambda seconds: self._transact(
+                what, work, seconds=seconds, access=neo4j.READ_ACCESS, answer_seconds=self._patience(seconds, is_whole)
+            )
         )
 
-    def _transact(self, what: str, work: Work[T], *, seconds: float, access: str) -> T:
+    def _patience(self, seconds: float, is_whole: bool) -> float:
+        return seconds if is_whole else min(seconds, self._answer_seconds)
+
+    def _transact(self, what: str, work: Work[T], *, seconds: float, access: str, answer_seconds: float) -> T:
         """One attempt: begin, work, commit. Raises our errors only."""
+        deadline = time.monotonic() + seconds
         committing = False
         try:
-            with self._driver.session(database=self._database, default_access_mode=access) as session:
-                transaction = session.begin_transaction(timeout=seconds)
+            with self._driver.session(
+                database=self._database,
+                default_access_mode=access,
+                connection_acquisition_timeout=min(seconds, self._answer_seconds),
+            ) as session:
+                # The begin travels with the first query: there is no answer to wait for before its limits are set.
+                with session._pipelined_begin:
+                    transaction = session.begin_transaction(timeout=seconds)
                 # Outside the transaction's own block: a rollback waits for an answer too.
-                with _answers_within(transaction, seconds), transaction:
+                with _answers_within(transaction, deadline - time.monotonic(), answer_seconds), transaction:
                     result = work(transaction)
                     committing = True
                     transaction.commit()
@@ -253,18 +276,21 @@ class Neo4jGraph:
 
 
 @contextmanager
-def _answers_within(transaction: neo4j.Transaction, seconds: float) -> Iterator[None]:
-    """Bound the wait for the server's answers in this transaction.
+def _answers_within(transaction: neo4j.Transaction, seconds: float, answer_seconds: float) -> Iterator[None]:
+    """Bound the wait for the server's answers in this transaction: for all of them, and for each.
 
     The driver has no setting for it (it trusts a hint that only Neo4j sends), so its socket is told directly; a test
     with a server that stops answering holds this to the driver's next version.
     """
     socket = transaction._connection.socket
-    socket.set_read_deadline(seconds)
+    usual = socket.get_read_timeout()
+    socket.set_read_deadline(max(seconds, 0.001))
+    socket.set_read_timeout(answer_seconds if usual is None else min(usual, answer_seconds))
     try:
         yield
     finally:
         socket.set_read_deadline(None)
+        socket.set_read_timeout(usual)
 
 
 def _runs(query: str, parameters: Mapping[str, Any] | None = None) -> Work[None]:

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 import httpx
 from qdrant_client import QdrantClient
 
+from concordance.circuit import Circuit
 from concordance.errors import Misconfigured, Unavailable
+from concordance.resilience import Policy, Store, StoreCalls
 from concordance.settings import Settings
-from concordance.stores.retry import RetryPolicy
 from concordance.stores.translate_qdrant import Call, Kind, translate
 
 T = TypeVar("T")
@@ -34,30 +35,38 @@ class Requests:
 
     def __init__(self, settings: Settings) -> None:
         self.url = settings.effective_qdrant_url
-        self._seconds = settings.request_timeout_seconds
-        self._policy = RetryPolicy.of(settings)
+        self._policy = Policy.of(settings, Store.VECTORS)
+        self._calls = StoreCalls(self._policy, address=self.url)
         try:
-            self.client = _client(self.url, settings.qdrant_api_key.get_secret_value(), seconds=self._seconds)
+            self.client = _client(self.url, settings.qdrant_api_key.get_secret_value(), self._policy)
         except ValueError:
             raise Misconfigured(f"{self.url} is no address of a Qdrant server: check the setting qdrant_url") from None
 
+    @property
+    def circuit(self) -> Circuit:
+        """Whether this process leaves the vector store alone now."""
+        return self._calls.circuit
+
     def ask(self, what: str, collection: str, request: Callable[[int], T], deadline: Deadline | None = None) -> T:
-        """Read. Without a deadline of the caller's, within the request timeout of the settings."""
-        return self._send(Call(what, self.url, collection, Kind.READ), request, deadline or Deadline(self._seconds))
+        """Read. Without a deadline of the caller's, within the time of a call by the settings."""
+        return self._send(Call(what, self.url, collection, Kind.READ), request, deadline or self._deadline())
 
     def change(self, what: str, collection: str, request: Callable[[int], object]) -> None:
-        """Change the schema: a collection, a payload index, an alias."""
-        self._send(Call(what, self.url, collection, Kind.SCHEMA), request, Deadline(self._seconds))
+        """Change the schema: a collection, a payload index, an alias. One request may take as long as the call: an
+        index over many points takes its time."""
+        self._send(Call(what, self.url, collection, Kind.SCHEMA), request, self._deadline())
 
     def write(self, what: str, collection: str, request: Callable[[int], object], deadline: Deadline) -> None:
         """Write points."""
         self._send(Call(what, self.url, collection, Kind.WRITE), request, deadline)
 
     def _send(self, call: Call, request: Callable[[int], T], deadline: Deadline) -> T:
+        most = self._policy.call_timeout_seconds if call.kind is Kind.SCHEMA else self._policy.timeout_seconds
+
         def attempt(seconds: float) -> T:
             try:
                 # Whole seconds is what the client takes.
-                return request(max(1, int(seconds)))
+                return request(max(1, int(min(seconds, most))))
             except Exception as error:
                 # Not chained: the client's exception may carry the points that were sent.
                 raise translate(error, call) from None
@@ -65,10 +74,13 @@ class Requests:
         seconds = deadline.seconds_left()
         if seconds <= 0:
             raise Unavailable(f"{call.what}: the time of the call was over before it was sent")
-        return self._policy.call(attempt, timeout_seconds=seconds)
+        return self._calls.call(attempt, timeout_seconds=seconds)
+
+    def _deadline(self) -> Deadline:
+        return Deadline(self._policy.call_timeout_seconds)
 
 
-def _client(url: str, api_key: str, *, seconds: float) -> QdrantClient:
+def _client(url: str, api_key: str, policy: Policy) -> QdrantClient:
     with warnings.catch_warnings():
         if urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1"):
             # A key over plain HTTP is fine where the wire does not leave the machine.
@@ -78,9 +90,10 @@ def _client(url: str, api_key: str, *, seconds: float) -> QdrantClient:
         return QdrantClient(
             url=url,
             api_key=api_key or None,
-            timeout=max(1, int(seconds)),
+            timeout=max(1, int(policy.timeout_seconds)),
             # It would ask the server in the constructor and only warn: `ping` and `prepare` say what is wrong.
             check_compatibility=False,
-            # On loopback the client would open a connection for each request.
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
+            # On loopback the client would open a connection for each request. Waiting for a free one is done in
+            # `StoreCalls`.
+            limits=httpx.Limits(max_connections=policy.connections, max_keepalive_connections=8),
         )

@@ -1,7 +1,7 @@
 """`VectorStore` on a server that speaks Qdrant's REST interface: Qdrant, or the gateway of the local stack.
 
-Writes wait until they are applied. The client itself repeats nothing: that is done in one place, `retry.py`, request
-by request, within the call's time.
+Writes wait until they are applied. The client itself repeats nothing: that is done in one place, `resilience.py`,
+request by request, within the call's time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from uuid import UUID
 import numpy as np
 from qdrant_client import models
 
+from concordance.circuit import Circuit
 from concordance.errors import Misconfigured
 from concordance.model import (
     GenerationKey,
@@ -61,6 +62,11 @@ class QdrantVectors:
         self._client = self._requests.client
         self._upsert_points = settings.upsert_points
         self._upsert_bytes = settings.upsert_bytes
+
+    @property
+    def circuit(self) -> Circuit:
+        """Whether this process leaves the vector store alone now."""
+        return self._requests.circuit
 
     def close(self) -> None:
         self._client.close()

@@ -23,7 +23,8 @@ from concordance.errors import (
     Unavailable,
 )
 from concordance.model import Reason
-from concordance.stores.retry import LostRace
+from concordance.resilience import LostRace
+from concordance.translation import by_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,4 @@ def translate(error: BaseException, call: Call) -> ConcordanceError:
     rule = BY_CODE.get(code)
     if rule is not None:
         return rule(call, code)
-    for base in type(error).__mro__:
-        if base in BY_CLASS:
-            return BY_CLASS[base](call, code)
-    return _misused(call, code)
+    return by_class(error, BY_CLASS, otherwise=_misused)(call, code)

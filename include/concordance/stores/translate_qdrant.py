@@ -26,6 +26,7 @@ from concordance.errors import (
     Unavailable,
 )
 from concordance.model import Reason
+from concordance.translation import by_class
 
 
 class Kind(Enum):
@@ -170,10 +171,7 @@ def translate(error: BaseException, call: Call) -> ConcordanceError:
         error = error.source
     if isinstance(error, rest.UnexpectedResponse) and error.status_code is not None:
         return _by_status(error.status_code)(call, f"HTTP {error.status_code}")
-    for base in type(error).__mro__:
-        if base in BY_CLASS:
-            return BY_CLASS[base](call, type(error).__name__)
-    return _misused(call, type(error).__name__)
+    return by_class(error, BY_CLASS, otherwise=_misused)(call, type(error).__name__)
 
 
 def _by_status(status: int) -> Rule:
