@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from json.encoder import encode_basestring
 from typing import Any
 from uuid import UUID, uuid5
@@ -53,6 +54,30 @@ def bytes_digest(content: bytes) -> str:
 def text_digest(text: str) -> str:
     """SHA-256 of the exact string that is embedded, its context header included."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_digest(text: object, claimed: object) -> str:
+    """The digest of a text that a store gave, or, when what stands beside it as its digest is another, a digest that
+    no text has: one of the two was altered."""
+    computed = text_digest(text) if isinstance(text, str) else ""
+    return computed if claimed == computed else f"{computed} {claimed}"[:160]
+
+
+def document_digest(*, tenant: str, source: str, uri: str, title: str | None, access: Sequence[str]) -> bytes:
+    """What every row of a document repeats, in 8 bytes. The ledger computes the same in SQL (`ledger/reading.py`)."""
+    words = (tenant, source, uri, "0" if title is None else f"1{title}", "\x1f".join(access))
+    return hashlib.sha256("\x1f".join(words).encode()).digest()[:8]
+
+
+def view_digest(*, tenant: str, heading_path: Sequence[str], live: bool) -> bytes:
+    """What a chunk's node and its point both hold beside text and place, in 8 bytes."""
+    return hashlib.sha256("\x1f".join((tenant, str(live), *heading_path)).encode()).digest()[:8]
+
+
+def vectors_digest(dense: bytes, indices: Sequence[int], values: bytes) -> str:
+    """Digest of a point's vectors: dense and sparse weights as little-endian float32, term ids as they are."""
+    terms = ",".join(map(str, indices)).encode()
+    return hashlib.sha256(b"%d,%d;" % (len(dense), len(terms)) + dense + terms + values).hexdigest()[:32]
 
 
 def document_id(*, tenant: str, source: str, uri: str) -> UUID:

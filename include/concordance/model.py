@@ -244,7 +244,11 @@ class IndexVersion:
 @dataclass(frozen=True, slots=True)
 class DocumentRow:
     """One generation of a document. The anchor node carries the first five fields from the load on, the others from
-    the settle on."""
+    the settle on.
+
+    The last three are for the settle alone (elsewhere they are empty): with them on the node, a lost ledger can be
+    rebuilt. `links` are all links of the generation, `<kind> <target id>` each, also those whose target is not there.
+    """
 
     document_id: UUID
     tenant: str
@@ -254,6 +258,9 @@ class DocumentRow:
     title: str | None
     fingerprint: str
     access: tuple[str, ...]
+    stamp: str = field(default="", compare=False)
+    content_digest: str = field(default="", compare=False)
+    links: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,13 +373,100 @@ class GenerationKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """What a store holds of one chunk, as read back."""
+    """What a store holds of one chunk, as read back.
+
+    `text_digest` is computed from the text that was read (`ids.read_digest`): a store's own word is not taken for it.
+    The last two say what the row holds besides, where the reading store knows it: `document_digest` of tenant, source,
+    uri, title and access labels (ledger and vectors), `view_digest` of tenant, heading path and `live` (both stores).
+    """
 
     chunk_id: UUID
     document_id: UUID
     generation: int
     ordinal: int
     text_digest: str
+    document_digest: bytes | None = field(default=None, compare=False)
+    view_digest: bytes | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """The chunk ids from `first` to `last`, both included."""
+
+    first: UUID
+    last: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a document says, without ids and generation: its digest is equal in ledger, graph and a clean rebuild (I3).
+
+    `mentions` are counts by entity key, `entities` (role, key), `relations` (kind, subject key, object key), `links`
+    (kind, target's document id): all of them, whether the target is there or not.
+    """
+
+    text_digests: tuple[str, ...]
+    mentions: dict[str, int]
+    entities: frozenset[tuple[str, str]]
+    relations: frozenset[tuple[str, str, str]]
+    links: frozenset[tuple[str, UUID]]
+    title: str | None
+    access: tuple[str, ...]
+    fingerprint: str
+
+    @property
+    def digest(self) -> str:
+        return ids.digest(
+            [
+                list(self.text_digests),
+                sorted(self.mentions.items()),
+                sorted(self.entities),
+                sorted(self.relations),
+                sorted([kind, str(target)] for kind, target in self.links),
+                self.title,
+                sorted(self.access),
+                self.fingerprint,
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A Document node as it stands in the graph; what follows at settle is None before it."""
+
+    document_id: UUID
+    tenant: str
+    source: str
+    uri: str
+    generation: int | None = None
+    title: str | None = None
+    fingerprint: str | None = None
+    access: tuple[str, ...] | None = None
+    stamp: str | None = None
+    content_digest: str | None = None
+    links: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """What the graph holds of one generation beside its chunks' texts. `chunks`, `live` and `next_edges` are counts."""
+
+    anchor: Anchor | None
+    chunks: int
+    live: int
+    next_edges: int
+    mentions: dict[str, int]
+    entities: frozenset[tuple[str, str]]
+    relations: frozenset[tuple[str, str, str]]
+    links: frozenset[tuple[str, UUID]]
+
+
+@dataclass(frozen=True, slots=True)
+class VectorFault:
+    """A point whose vectors are not what was written: `what` says how, without a number of them."""
+
+    chunk_id: UUID
+    what: str
 
 
 @dataclass(frozen=True, slots=True)

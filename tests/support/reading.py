@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,9 +12,11 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 
+from concordance import ids
 from concordance.chunking.bm25 import document_vector
 from concordance.errors import Misconfigured
-from concordance.model import DocumentRow, GenerationKey, IndexVersion, ModelFingerprint, StoredChunk
+from concordance.ledger.reading import Promise
+from concordance.model import Content, DocumentRow, GenerationKey, IndexVersion, ModelFingerprint, Span, StoredChunk
 from concordance.stores.memory import MemoryGraph, MemoryVectors
 from support.index_rows import DIMENSION, Written, chunk_rows, graph_batch, index_version, points
 
@@ -29,6 +32,8 @@ class LedgerState:
     chunks: dict[GenerationKey, list[StoredChunk]] = field(default_factory=dict)
     chunk_counts: dict[GenerationKey, int] = field(default_factory=dict)
     dirty: set[GenerationKey] = field(default_factory=set)
+    promises: dict[GenerationKey, Promise] = field(default_factory=dict)
+    forbidden: dict[str, int] = field(default_factory=dict)
 
 
 class MemorySnapshot:
@@ -55,13 +60,42 @@ class MemorySnapshot:
             if document_id in self._state.rows
         }
 
-    def committed(self, version: IndexVersion) -> Iterator[StoredChunk]:
+    def kept(self) -> list[IndexVersion]:
+        return [self.live()]
+
+    def committed(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
         chunks = (
-            chunk
+            replace(chunk, document_digest=_digest_of(row))
             for row in self._state.rows.values()
             for chunk in self._state.chunks.get(GenerationKey(row.document_id, row.generation), ())
+            if span is None or span.first <= chunk.chunk_id <= span.last
         )
         return iter(sorted(chunks, key=lambda chunk: chunk.chunk_id))
+
+    def promises(self, version: IndexVersion, *, after: UUID, limit: int) -> list[Promise]:
+        keys = sorted(GenerationKey(row.document_id, row.generation) for row in self._state.rows.values())
+        page = [key for key in keys if key.document_id > after][:limit]
+        return [
+            replace(
+                self._state.promises[key],
+                is_dirty=key in self._state.dirty,
+                text_digests=tuple(
+                    chunk.text_digest
+                    for chunk in sorted(self._state.chunks.get(key, ()), key=lambda chunk: chunk.ordinal)
+                ),
+            )
+            for key in page
+        ]
+
+    def miscounted(self, version: IndexVersion) -> list[GenerationKey]:
+        keys = (GenerationKey(row.document_id, row.generation) for row in self._state.rows.values())
+        return [key for key in keys if len(self._state.chunks.get(key, ())) != self._state.chunk_counts.get(key, 0)]
+
+    def overdue(self, version: IndexVersion, *, seconds: float) -> list[GenerationKey]:
+        return []
+
+    def forbidden_history(self) -> dict[str, int]:
+        return self._state.forbidden
 
     def in_flight(self, version: IndexVersion) -> Collection[GenerationKey]:
         return self._state.dirty
@@ -94,11 +128,38 @@ class MemoryLedger:
                 chunks={key: list(chunks) for key, chunks in state.chunks.items()},
                 chunk_counts=dict(state.chunk_counts),
                 dirty=set(state.dirty),
+                promises=dict(state.promises),
+                forbidden=dict(state.forbidden),
             )
         )
 
     def erased(self, document_ids: Collection[UUID]) -> Collection[UUID]:
         return self.erased_documents & set(document_ids)
+
+
+def promise(version: IndexVersion, document: Written) -> Promise:
+    """What the ledger would hold of the document, as its load would have computed it."""
+    batch, row = graph_batch(version, document), document.row
+    mentions: Counter[str] = Counter()
+    for mention in batch.mentions:
+        mentions[mention.entity_key] += mention.count
+    content = Content(
+        text_digests=tuple(chunk.text_digest for chunk in batch.chunks),
+        mentions=dict(mentions),
+        entities=frozenset((str(edge.role), edge.entity_key) for edge in batch.document_entities),
+        relations=frozenset((str(each.kind), each.subject_key, each.object_key) for each in batch.relations),
+        links=frozenset((str(link.kind), link.target_id) for link in batch.links),
+        title=row.title,
+        access=row.access,
+        fingerprint=row.fingerprint,
+    )
+    links = tuple(sorted(f"{link.kind} {link.target_id}" for link in batch.links))
+    shown = replace(row, stamp="stamp", content_digest=content.digest, links=links)
+    return Promise(shown, len(batch.chunks), False, content.text_digests)
+
+
+def _digest_of(row: DocumentRow) -> bytes:
+    return ids.document_digest(tenant=row.tenant, source=row.source, uri=row.uri, title=row.title, access=row.access)
 
 
 class WordsEmbedder:
@@ -135,6 +196,7 @@ class Index:
         self.vectors = MemoryVectors()
         self.vectors.prepare(self.version)
         self.graph.point_to(self.version)
+        self.graph.describe(self.version, "what is frozen with it")
         self.vectors.point_to(self.version)
         self.embedder = WordsEmbedder(self.version.settings.model)
 
@@ -157,6 +219,7 @@ class Index:
             self.ledger.state.dirty.add(document.key)
             self.ledger.state.chunks[document.key] = self.stored(document)
             self.ledger.state.chunk_counts[document.key] = len(document.texts)
+            self.ledger.state.promises[document.key] = promise(self.version, document)
 
     def publish(self, *documents: Written) -> None:
         for document in documents:
@@ -165,6 +228,9 @@ class Index:
                 self.ledger.state.dirty.add(GenerationKey(before.document_id, before.generation))
             self.ledger.state.rows[document.document_id] = document.row
             self.ledger.state.dirty.discard(document.key)
+        settled = [promise(self.version, document).row for document in documents]
+        self.graph.settle(self.version, settled, timeout_seconds=TIMEOUT_SECONDS)
+        self.vectors.settle(self.version, [document.key for document in documents], timeout_seconds=TIMEOUT_SECONDS)
 
     def stored(self, document: Written) -> list[StoredChunk]:
         return [

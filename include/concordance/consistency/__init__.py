@@ -1,6 +1,6 @@
 """Do the ledger, the graph and the vectors agree? One function an invariant, used by tests, DAGs and command line."""
 
 from concordance.consistency.invariants import Finding
-from concordance.consistency.verify import VerifyReport, verify
+from concordance.consistency.verify import Scope, VerifyReport, verify
 
-__all__ = ["Finding", "VerifyReport", "verify"]
+__all__ = ["Finding", "Scope", "VerifyReport", "verify"]

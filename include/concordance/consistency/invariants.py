@@ -1,21 +1,20 @@
-"""The invariants that can be read off the stores, as pure functions over streams.
+"""The invariants that can be read off the stores, as pure functions over rows.
 
-The ledger and both stores give their chunks ordered by id, so that three streams are merged side by side and nothing
-is held but the present row of each. What differs is tallied by generation, a bounded number of them, with the first
-few chunk ids as examples. Words as in Jepsen's set checker: *lost* was committed and is not there, *unexpected* is
-there and was never written by anything that the ledger knows, *recovered* is there although its commit is still open.
+Where the digests of a bucket differ (`buckets.py`), its rows are compared one by one: a few hundred of each store. What
+differs is tallied by generation, a bounded number of them, with the first few chunk ids as examples. Words as in
+Jepsen's set checker: *lost* was committed and is not there, *unexpected* is there and was never written by anything
+that the ledger knows, *recovered* is there although its commit is still open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from concordance import ids
-from concordance.errors import Corrupt
 from concordance.model import GenerationKey, IndexVersion, StoredChunk
 
 MAX_EXAMPLES = 10
@@ -37,6 +36,9 @@ class Kind(StrEnum):
     DUPLICATE = "duplicate"
     ORPHAN = "orphan"
     POINTER = "pointer"
+    STALE = "stale"
+    MISSING = "missing"
+    FORBIDDEN = "forbidden"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +81,9 @@ Suspects = dict[tuple[Kind, Store, GenerationKey], Tally]
 
 @dataclass(slots=True)
 class SetComparison:
-    """What the merge saw. `suspects` are findings unless something moved while they were read: see `verify`.
+    """What the comparison saw. `suspects` are findings unless something moved while they were read: see `verify`.
 
+    `was_current` are those of their generations that were current in the snapshot by which they are suspect;
     `untracked` counts differing rows beyond `MAX_GENERATIONS` generations: they are in no tally.
     """
 
@@ -89,6 +92,11 @@ class SetComparison:
     recovered: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(Store, 0))
     suspects: Suspects = field(default_factory=dict)
     untracked: int = 0
+    was_current: set[GenerationKey] = field(default_factory=set)
+
+    def suspected(self) -> int:
+        """Rows that are suspect so far."""
+        return sum(tally.rows for tally in self.suspects.values()) + self.untracked
 
     def generations(self) -> set[GenerationKey]:
         return {key for _, _, key in self.suspects}
@@ -103,35 +111,33 @@ class SetComparison:
         self.suspects[name].add(row)
 
 
-def compare_sets(
+def compare_rows(
+    seen: SetComparison,
     *,
     version: IndexVersion,
     ledger: Iterable[StoredChunk],
     graph: Iterable[StoredChunk],
     vectors: Iterable[StoredChunk],
     in_flight: Collection[GenerationKey],
-) -> SetComparison:
-    """I1 and I2: the same chunks with the same digests, each once, in the ledger and both stores.
-
-    The streams are ordered by chunk id; one that is not raises `Corrupt`, because the merge would then see ghosts.
-    """
-    seen = SetComparison()
-    streams = {Store.LEDGER: ledger, Store.GRAPH: graph, Store.VECTORS: vectors}
-    for rows in _merged({store: _distinct(stream, store, seen) for store, stream in streams.items()}):
-        committed = rows.pop(Store.LEDGER, None)
-        if committed is None:
-            for store, row in rows.items():
-                if generation_of(row) in in_flight:
-                    seen.recovered[store] += 1
-                else:
-                    seen.suspect(Kind.UNEXPECTED, store, row)
-            continue
-        for store in (Store.GRAPH, Store.VECTORS):
-            if store not in rows:
-                seen.suspect(Kind.LOST, store, committed)
-        for store in _altered(version, committed, rows):
-            seen.suspect(Kind.ALTERED, store, committed)
-    return seen
+) -> None:
+    """I1 and I2 for the rows of one bucket: the same chunks with the same digests, each once, in all three."""
+    committed = _by_id(ledger, Store.LEDGER, seen)
+    found = {Store.GRAPH: _by_id(graph, Store.GRAPH, seen), Store.VECTORS: _by_id(vectors, Store.VECTORS, seen)}
+    for chunk_id, row in committed.items():
+        there = {store: rows[chunk_id] for store, rows in found.items() if chunk_id in rows}
+        for store in found:
+            if store not in there:
+                seen.suspect(Kind.LOST, store, row)
+        for store in _altered(version, row, there, is_in_flight=generation_of(row) in in_flight):
+            seen.suspect(Kind.ALTERED, store, row)
+    for store, rows in found.items():
+        for chunk_id, row in rows.items():
+            if chunk_id in committed:
+                continue
+            if generation_of(row) in in_flight:
+                seen.recovered[store] += 1
+            else:
+                seen.suspect(Kind.UNEXPECTED, store, row)
 
 
 def duplicates(seen: SetComparison) -> list[Finding]:
@@ -143,14 +149,35 @@ def duplicates(seen: SetComparison) -> list[Finding]:
     ]
 
 
-def promised_rows(seen: SetComparison, ledger_counts: Mapping[str, int]) -> list[Finding]:
-    """I1: the ledger has as many chunk rows as its generations say. It finds a row that is missing everywhere."""
-    rows = seen.rows[Store.LEDGER]
-    missing = ledger_counts.get("chunks", rows) - rows
-    if not missing:
+def miscounted(keys: Collection[GenerationKey]) -> list[Finding]:
+    """I1: each generation has as many chunk rows as it began with. It finds a row that is missing everywhere."""
+    if not keys:
         return []
-    kind = Kind.LOST if missing > 0 else Kind.UNEXPECTED
-    return [Finding("I1", kind, Store.LEDGER, abs(missing), "chunk rows, against the counts of their generations")]
+    what = "generations with another number of chunk rows than they began with"
+    return [Finding("I1", Kind.LOST, Store.LEDGER, len(keys), what, named(keys))]
+
+
+def gaps(store: Store, what: Iterable[str]) -> list[Finding]:
+    """I2: constraints, indexes and the collection's shape."""
+    return [Finding("I2", Kind.MISSING, store, 1, each) for each in what]
+
+
+def history(forbidden: Mapping[str, int]) -> list[Finding]:
+    """I8: nothing that no allowed history leaves."""
+    return [Finding("I8", Kind.FORBIDDEN, Store.LEDGER, count, what) for what, count in forbidden.items()]
+
+
+def stale(keys: Collection[GenerationKey]) -> list[Finding]:
+    """Rows that should have been swept long ago: nobody sweeps."""
+    if not keys:
+        return []
+    what = "replaced or closed generations that nobody swept since"
+    return [Finding("I1", Kind.STALE, Store.LEDGER, len(keys), what, named(keys))]
+
+
+def named(keys: Iterable[GenerationKey]) -> tuple[str, ...]:
+    """Some generations as examples."""
+    return tuple(f"document {key.document_id}, generation {key.generation}" for key in sorted(keys)[:MAX_EXAMPLES])
 
 
 def orphans(counts: Mapping[str, int]) -> list[Finding]:
@@ -195,49 +222,37 @@ def generation_of(row: StoredChunk) -> GenerationKey:
     return GenerationKey(row.document_id, row.generation)
 
 
-def _altered(version: IndexVersion, committed: StoredChunk, others: Mapping[Store, StoredChunk]) -> list[Store]:
+def _altered(
+    version: IndexVersion, committed: StoredChunk, others: Mapping[Store, StoredChunk], *, is_in_flight: bool
+) -> list[Store]:
     """The stores whose row is not what was committed; the ledger itself where both others agree against it."""
     differing = [store for store, row in others.items() if row != committed]
-    named = ids.chunk_id(
+    expected = ids.chunk_id(
         index_version=version.version,
         document_id=committed.document_id,
         generation=committed.generation,
         ordinal=committed.ordinal,
     )
-    if named != committed.chunk_id or (len(differing) == 2 and others[Store.GRAPH] == others[Store.VECTORS]):
+    if expected != committed.chunk_id or (len(differing) == 2 and others[Store.GRAPH] == others[Store.VECTORS]):
         return [Store.LEDGER]
-    return differing
+    graph, vectors = others.get(Store.GRAPH), others.get(Store.VECTORS)
+    if vectors is not None and vectors.document_digest != committed.document_digest:
+        differing.append(Store.VECTORS)
+    # Which of the two is wrong cannot be said from here. While a generation is being settled they may well differ.
+    if graph and vectors and not is_in_flight and graph.view_digest != vectors.view_digest:
+        differing += [Store.GRAPH, Store.VECTORS]
+    return list(dict.fromkeys(differing))
 
 
-def _distinct(stream: Iterable[StoredChunk], store: Store, seen: SetComparison) -> Iterator[StoredChunk]:
-    """Each id once; counts the rows and notes the duplicates (I2)."""
-    last: UUID | None = None
-    for row in stream:
-        seen.rows[store] += 1
-        if last is not None and row.chunk_id < last:
-            raise Corrupt(
-                f"The {store} stream of chunks is not ordered by id: its adapter is broken, nothing was compared"
-            )
-        if row.chunk_id == last:
+def _by_id(rows: Iterable[StoredChunk], store: Store, seen: SetComparison) -> dict[UUID, StoredChunk]:
+    """Each id once; notes the duplicates (I2)."""
+    found: dict[UUID, StoredChunk] = {}
+    for row in rows:
+        if row.chunk_id in found:
             seen.duplicates[store].add(row)
-            continue
-        last = row.chunk_id
-        yield row
-
-
-def _merged(streams: Mapping[Store, Iterator[StoredChunk]]) -> Iterator[dict[Store, StoredChunk]]:
-    """The rows of each id, by store, in the order of the ids."""
-    heads = {store: row for store, stream in streams.items() if (row := next(stream, None)) is not None}
-    while heads:
-        lowest = min(row.chunk_id for row in heads.values())
-        present = {store: row for store, row in heads.items() if row.chunk_id == lowest}
-        yield dict(present)
-        for store in present:
-            following = next(streams[store], None)
-            if following is None:
-                del heads[store]
-            else:
-                heads[store] = following
+        else:
+            found[row.chunk_id] = row
+    return found
 
 
 def _examples(tallies: Iterable[Tally]) -> tuple[str, ...]:

@@ -9,9 +9,11 @@ from uuid import UUID
 from concordance.circuit import Circuit
 from concordance.ledger.batches import Batches
 from concordance.ledger.database import Cursor, Database
+from concordance.ledger.erasing import Erasing
 from concordance.ledger.plans import Plans
 from concordance.ledger.publishing import Publishing
 from concordance.ledger.reading import Snapshot
+from concordance.ledger.repairing import Repairing
 from concordance.ledger.runs import Runs
 from concordance.ledger.settling import Settling
 from concordance.ledger.versions import Versions
@@ -19,7 +21,8 @@ from concordance.settings import Settings
 
 
 class Ledger:
-    """`versions`, `runs`, `plans`, `batches`, `publishing`, `settling` write; `snapshot` reads one moment."""
+    """`versions`, `runs`, `plans`, `batches`, `publishing`, `settling`, `erasing` write; `snapshot` reads one
+    moment."""
 
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings)
@@ -28,7 +31,9 @@ class Ledger:
         self.plans = Plans(self._database)
         self.batches = Batches(self._database, lease_seconds=settings.lease_seconds)
         self.publishing = Publishing(self._database)
+        self.repairing = Repairing(self._database)
         self.settling = Settling(self._database, sweep_grace_seconds=settings.sweep_grace_seconds)
+        self.erasing = Erasing(self._database, sweep_grace_seconds=settings.sweep_grace_seconds)
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:

@@ -47,19 +47,21 @@ class QuarantinedDocument:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the ledger knows of one source below one scope, by uri."""
+    """What the ledger knows of one source below one scope, by uri; and what is erased in the whole source, by id."""
 
     documents: dict[str, KnownDocument]
     quarantined: dict[str, QuarantinedDocument]
+    erased: frozenset[UUID] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class PlanCounts:
-    """`discovered` = listed; `unchanged` and `still_quarantined` of them are not touched."""
+    """`discovered` = listed; `unchanged`, `still_quarantined` and `erased` of them are not touched."""
 
     discovered: int
     unchanged: int
     still_quarantined: int
+    erased: int = 0
 
 
 class Plans:
@@ -96,7 +98,9 @@ class Plans:
         values = {"version": version.version, "source": source, "scope": scope}
         with self._database.reading("read what the ledger knows of a source") as cursor:
             cursor.execute(
-                "SELECT d.document_id, d.uri, g.generation, g.stamp, g.fingerprint, g.access FROM documents d "
+                # A damaged generation is shown with a stamp and a fingerprint that no document has: it is loaded anew.
+                "SELECT d.document_id, d.uri, g.generation, CASE WHEN g.is_damaged THEN '' ELSE g.stamp END, "
+                "CASE WHEN g.is_damaged THEN '' ELSE g.fingerprint END, g.access FROM documents d "
                 "JOIN generations g ON g.document_id = d.document_id AND g.index_version = %(version)s "
                 "AND g.state = 'current' WHERE d.source = %(source)s AND covers(%(scope)s, d.uri)",
                 values,
@@ -109,7 +113,14 @@ class Plans:
                 values,
             )
             quarantined = {row[1]: QuarantinedDocument(*row) for row in cursor}
-        return Known(documents=documents, quarantined=quarantined)
+            # By id: the ledger keeps no uri of what is erased.
+            cursor.execute(
+                "SELECT t.document_id FROM tombstones t JOIN documents d USING (document_id) "
+                "WHERE t.kind = 'erased' AND d.source = %(source)s",
+                values,
+            )
+            erased = frozenset(row[0] for row in cursor)
+        return Known(documents=documents, quarantined=quarantined, erased=erased)
 
     def make(
         self,
@@ -149,8 +160,8 @@ class Plans:
             )
             cursor.execute(
                 "UPDATE plans SET state = 'made', made_at = now(), discovered = %s, unchanged = %s, "
-                "still_quarantined = %s WHERE plan_id = %s",
-                [counts.discovered, counts.unchanged, counts.still_quarantined, plan_id],
+                "still_quarantined = %s, erased = %s WHERE plan_id = %s",
+                [counts.discovered, counts.unchanged, counts.still_quarantined, counts.erased, plan_id],
             )
             cursor.execute(
                 "UPDATE runs SET plan_reference = %s, state = 'running' WHERE run_id = %s",
@@ -200,16 +211,22 @@ class Plans:
 
     def outcomes(self, plan_id: UUID) -> dict[str, int]:
         """Counts of the plan: `discovered`, `unchanged`, `still_quarantined`, and of documents by outcome (and
-        `open` for those that have none yet)."""
+        `open` for those that have none yet). `erased` counts also those that were erased before it was made."""
 
         def work(cursor: Cursor) -> dict[str, int]:
-            cursor.execute("SELECT discovered, unchanged, still_quarantined FROM plans WHERE plan_id = %s", [plan_id])
-            counts = dict(zip(("discovered", "unchanged", "still_quarantined"), _row(cursor), strict=True))
+            cursor.execute(
+                "SELECT discovered, unchanged, still_quarantined, erased FROM plans WHERE plan_id = %s", [plan_id]
+            )
+            discovered, unchanged, still_quarantined, erased = _row(cursor)
+            counts = {"discovered": discovered, "unchanged": unchanged, "still_quarantined": still_quarantined}
             cursor.execute(
                 "SELECT coalesce(outcome, 'open'), count(*) FROM plan_documents WHERE plan_id = %s GROUP BY 1",
                 [plan_id],
             )
-            return {**counts, **dict(cursor.fetchall())}
+            outcomes: dict[str, int] = dict(cursor.fetchall())
+            if erased:
+                outcomes["erased"] = outcomes.get("erased", 0) + erased
+            return {**counts, **outcomes}
 
         return self._database.transact("read a plan's outcomes", work)
 
@@ -308,9 +325,12 @@ def _insert_entries(cursor: Cursor, plan_id: UUID, entries: Sequence[PlanEntry],
         "unnest(%s::uuid[], %s::text[]) AS e (document_id, uri) ON CONFLICT (document_id) DO NOTHING",
         [tenant, source, document_ids, uris],
     )
+    # What was erased since the plan listed has its outcome from the start: no stage takes it up.
     cursor.execute(
-        "INSERT INTO plan_documents (plan_id, document_id, action, base, shard) SELECT %s, * FROM "
-        "unnest(%s::uuid[], %s::text[], %s::bigint[], %s::integer[])",
+        "INSERT INTO plan_documents (plan_id, document_id, action, base, shard, outcome) "
+        "SELECT %s, e.*, CASE WHEN t.kind = 'erased' THEN 'erased' END FROM "
+        "unnest(%s::uuid[], %s::text[], %s::bigint[], %s::integer[]) AS e (document_id, action, base, shard) "
+        "LEFT JOIN tombstones t ON t.document_id = e.document_id",
         [plan_id, document_ids, actions, bases, shards],
     )
 

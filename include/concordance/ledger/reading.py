@@ -3,15 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from concordance.errors import Misconfigured
 from concordance.ledger.database import Cursor
+from concordance.ledger.history import read_forbidden
 from concordance.ledger.versions import version_from
-from concordance.model import DocumentRow, GenerationKey, IndexVersion, LinkRow, StoredChunk
+from concordance.model import DocumentRow, GenerationKey, IndexVersion, LinkRow, Span, StoredChunk
 
 _PAGE_ROWS = 5_000
+# The digest is `ids.document_digest`: the same words, joined by the same separator.
+_COMMITTED = """
+SELECT c.chunk_id, c.document_id, c.generation, c.ordinal, encode(c.text_digest, 'hex'),
+       substr(sha256(convert_to(concat_ws(E'\\x1f', d.tenant, d.source, d.uri,
+         CASE WHEN g.title IS NULL THEN '0' ELSE '1' || g.title END,
+         array_to_string(g.access, E'\\x1f')), 'UTF8')), 1, 8)
+FROM chunks c JOIN generations g USING (index_version, document_id, generation) JOIN documents d USING (document_id)
+WHERE c.index_version = %s AND c.chunk_id > %s AND c.chunk_id <= %s AND g.state = 'current'
+ORDER BY c.chunk_id LIMIT %s
+"""
+
+
+_PROMISES = """
+SELECT g.document_id, d.tenant, d.source, d.uri, g.generation, g.title, g.fingerprint, g.access, g.stamp,
+       g.content_digest, g.chunk_count, g.dirty,
+       ARRAY(SELECT l.kind || ' ' || l.target_id FROM links l WHERE l.index_version = g.index_version
+             AND l.document_id = g.document_id AND l.generation = g.generation ORDER BY 1),
+       ARRAY(SELECT encode(c.text_digest, 'hex') FROM chunks c WHERE c.index_version = g.index_version
+             AND c.document_id = g.document_id AND c.generation = g.generation ORDER BY c.ordinal)
+FROM generations g JOIN documents d USING (document_id)
+WHERE g.index_version = %(version)s AND g.state = 'current' AND g.document_id > %(after)s
+ORDER BY g.document_id LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A current generation as the ledger has it: its row with stamp, content digest and links, its texts' digests."""
+
+    row: DocumentRow
+    chunk_count: int
+    is_dirty: bool
+    text_digests: tuple[str, ...]
+
+    @property
+    def key(self) -> GenerationKey:
+        return GenerationKey(self.row.document_id, self.row.generation)
 
 
 class Snapshot:
@@ -49,17 +88,13 @@ class Snapshot:
         )
         return {row[0]: document_row(row) for row in self._cursor}
 
-    def committed(self, version: IndexVersion) -> Iterator[StoredChunk]:
-        """Chunks of all current generations, streamed in pages, ordered by chunk id."""
+    def committed(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
+        """Chunks of all current generations (inside the span), streamed in pages, ordered by chunk id."""
         # Keyset pages instead of a server-side cursor: the connection stays free for other reads of the snapshot.
-        last = UUID(int=0)
+        last = UUID(int=0) if span is None else UUID(int=max(0, span.first.int - 1))
+        until = UUID(int=2**128 - 1) if span is None else span.last
         while True:
-            self._cursor.execute(
-                "SELECT c.chunk_id, c.document_id, c.generation, c.ordinal, encode(c.text_digest, 'hex') FROM chunks c "
-                "JOIN generations g USING (index_version, document_id, generation) "
-                "WHERE c.index_version = %s AND c.chunk_id > %s AND g.state = 'current' ORDER BY c.chunk_id LIMIT %s",
-                [version.version, last, _PAGE_ROWS],
-            )
+            self._cursor.execute(_COMMITTED, [version.version, last, until, _PAGE_ROWS])
             page = [StoredChunk(*row) for row in self._cursor.fetchall()]
             yield from page
             if len(page) < _PAGE_ROWS:
@@ -104,7 +139,7 @@ class Snapshot:
         self._cursor.execute(
             "SELECT DISTINCT ON (c.text_digest) encode(c.text_digest, 'hex'), c.chunk_id FROM chunks c "
             "JOIN generations g USING (index_version, document_id, generation) "
-            "WHERE c.index_version = %s AND c.text_digest = ANY(%s) AND g.state = 'current' "
+            "WHERE c.index_version = %s AND c.text_digest = ANY(%s) AND g.state = 'current' AND NOT g.is_damaged "
             "ORDER BY c.text_digest, c.chunk_id",
             [version.version, [bytes.fromhex(digest) for digest in text_digests]],
         )
@@ -117,6 +152,65 @@ class Snapshot:
             [plan_id],
         )
         return [GenerationKey(*row) for row in self._cursor]
+
+    # --- what reconcile compares
+
+    def kept(self) -> list[IndexVersion]:
+        """Every version whose rows the stores hold: building, ready, live and retired ones."""
+        self._cursor.execute(
+            "SELECT v.version, v.state, v.settings, c.epoch FROM index_versions v, control c "
+            "WHERE v.state IN ('building', 'ready', 'live', 'retired') ORDER BY v.version"
+        )
+        return [version_from(row) for row in self._cursor]
+
+    def promises(self, version: IndexVersion, *, after: UUID, limit: int) -> list[Promise]:
+        """A page of current generations by document id, each with what it promised to write."""
+        self._cursor.execute(_PROMISES, {"version": version.version, "after": after, "limit": limit})
+        return [
+            Promise(
+                row=replace(document_row(row[:8]), stamp=row[8], content_digest=row[9], links=tuple(row[12])),
+                chunk_count=row[10],
+                is_dirty=row[11],
+                text_digests=tuple(row[13]),
+            )
+            for row in self._cursor
+        ]
+
+    def miscounted(self, version: IndexVersion) -> list[GenerationKey]:
+        """Current generations with more or fewer chunk rows than they began with."""
+        self._cursor.execute(
+            "SELECT g.document_id, g.generation FROM generations g LEFT JOIN (SELECT document_id, generation, "
+            "  count(*) AS rows FROM chunks WHERE index_version = %(v)s GROUP BY 1, 2) c "
+            "USING (document_id, generation) "
+            "WHERE g.index_version = %(v)s AND g.state = 'current' AND g.chunk_count <> coalesce(c.rows, 0) "
+            "ORDER BY 1, 2 LIMIT 100000",
+            {"v": version.version},
+        )
+        return [GenerationKey(*row) for row in self._cursor]
+
+    def overdue(self, version: IndexVersion, *, seconds: float) -> list[GenerationKey]:
+        """Generations that could have been swept for `seconds` and longer, and are not."""
+        self._cursor.execute(
+            "SELECT document_id, generation FROM generations WHERE index_version = %s AND dirty "
+            "AND state IN ('closed', 'replaced') "
+            "AND clock_timestamp() > greatest(writer_until, ended_at) + make_interval(secs => %s) "
+            "ORDER BY 1, 2 LIMIT 100000",
+            [version.version, seconds],
+        )
+        return [GenerationKey(*row) for row in self._cursor]
+
+    def forbidden_history(self) -> dict[str, int]:
+        """I8: rows that no allowed history of the ledger leaves, counted by what is wrong with them."""
+        return read_forbidden(self._cursor)
+
+    def standing_of(self, version: IndexVersion, keys: Sequence[GenerationKey]) -> dict[GenerationKey, str]:
+        """The state of those of the generations that the ledger knows."""
+        self._cursor.execute(
+            "SELECT document_id, generation, state FROM generations JOIN unnest(%s::uuid[], %s::bigint[]) "
+            "AS k (document_id, generation) USING (document_id, generation) WHERE index_version = %s",
+            [[key.document_id for key in keys], [key.generation for key in keys], version.version],
+        )
+        return {GenerationKey(row[0], row[1]): row[2] for row in self._cursor}
 
     def chunks_of(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[StoredChunk]:
         """What the ledger says these generations wrote, whatever their state."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import UUID
 
 from concordance.ledger.database import Cursor, Database
@@ -25,12 +26,18 @@ class Settling:
 
         def work(cursor: Cursor) -> list[DocumentRow]:
             cursor.execute(
-                "SELECT document_id, tenant, source, uri, generation, title, fingerprint, access "
-                "FROM document_generations WHERE index_version = %s AND dirty AND state = 'current' "
-                "ORDER BY document_id LIMIT %s",
+                "SELECT d.document_id, d.tenant, d.source, d.uri, g.generation, g.title, g.fingerprint, g.access, "
+                "  g.stamp, g.content_digest, ARRAY(SELECT l.kind || ' ' || l.target_id FROM links l "
+                "  WHERE l.index_version = g.index_version AND l.document_id = g.document_id "
+                "  AND l.generation = g.generation ORDER BY 1) "
+                "FROM generations g JOIN documents d USING (document_id) "
+                "WHERE g.index_version = %s AND g.dirty AND g.state = 'current' ORDER BY d.document_id LIMIT %s",
                 [version.version, limit],
             )
-            return [document_row(row) for row in cursor]
+            return [
+                replace(document_row(row[:8]), stamp=row[8], content_digest=row[9], links=tuple(row[10]))
+                for row in cursor
+            ]
 
         return self._database.transact("read what is to be settled", work)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import heapq
+import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -11,10 +14,10 @@ from typing import Any
 
 import structlog
 
-from concordance import ids
+from concordance import fault_points, ids
 from concordance.chunking.entities import ENTITIES_REVISION, Gazetteer
 from concordance.chunking.splitter import CHUNKER_REVISION
-from concordance.errors import Misconfigured, PoisonDocument, Unavailable
+from concordance.errors import Corrupt, Misconfigured, PoisonDocument, Unavailable
 from concordance.model import Entity, IndexSettings, IndexVersion
 from concordance.parsing import PARSER_REVISION
 from concordance.parsing.boilerplate import recurring_blocks
@@ -36,12 +39,13 @@ def ensure_live(adapters: Adapters, settings: Settings) -> IndexVersion:
     if live is None:
         live = _first(adapters, settings)
     require_model(adapters, live)
-    if adapters.vectors.pointer() != live.version or adapters.graph.pointer() != live.version:
+    pointers = adapters.vectors.pointer(), adapters.graph.pointer()
+    if pointers != (live.version, live.version) or adapters.graph.description(live) is None:
         # The ledger's row decides; alias and pointer follow and are repaired to it.
-        adapters.graph.prepare()
-        adapters.vectors.prepare(live)
-        adapters.vectors.point_to(live)
-        adapters.graph.point_to(live)
+        _prepare(live, adapters)
+        with fault_points.around("index.point"):
+            adapters.vectors.point_to(live)
+            adapters.graph.point_to(live)
     return live
 
 
@@ -87,22 +91,49 @@ def _first(adapters: Adapters, settings: Settings) -> IndexVersion:
     version = adapters.ledger.versions.building()
     if version is None:
         frozen = _freeze(adapters, settings)
-        version = adapters.ledger.versions.create(
-            IndexSettings(
-                **{name: getattr(settings, name) for name in _FROZEN},
-                chunker_revision=CHUNKER_REVISION,
-                parser_revision=PARSER_REVISION,
-                entities_revision=ENTITIES_REVISION,
-                gazetteer_digest=frozen.gazetteer.digest,
-                boilerplate_digest=ids.digest(sorted(frozen.boilerplate)),
-                model=adapters.embedder.fingerprint,
-            ),
-            frozen.as_json(),
+        made_from = IndexSettings(
+            **{name: getattr(settings, name) for name in _FROZEN},
+            chunker_revision=CHUNKER_REVISION,
+            parser_revision=PARSER_REVISION,
+            entities_revision=ENTITIES_REVISION,
+            gazetteer_digest=frozen.gazetteer.digest,
+            boilerplate_digest=ids.digest(sorted(frozen.boilerplate)),
+            model=adapters.embedder.fingerprint,
         )
+        with fault_points.around("index.create"):
+            version = adapters.ledger.versions.create(made_from, frozen.as_json())
     require_model(adapters, version)
-    adapters.graph.prepare()
-    adapters.vectors.prepare(version)
-    return adapters.ledger.versions.make_first_live(version)
+    _prepare(version, adapters)
+    with fault_points.around("index.live"):
+        return adapters.ledger.versions.make_first_live(version)
+
+
+def _prepare(version: IndexVersion, adapters: Adapters) -> None:
+    with fault_points.around("index.prepare"):
+        adapters.graph.prepare()
+        adapters.vectors.prepare(version)
+        adapters.graph.describe(version, describe(version, adapters.ledger.versions.frozen(version)))
+
+
+def describe(version: IndexVersion, frozen: Any) -> str:
+    """All that is frozen with a version, as a text that the graph keeps: a lost ledger is rebuilt from it."""
+    content = ids.canonical_json({"settings": version.settings.as_json(), "frozen": frozen}).encode()
+    return f"{ids.bytes_digest(content)}:{base64.b64encode(zlib.compress(content)).decode()}"
+
+
+def described(description: str) -> tuple[IndexSettings, Any]:
+    """The settings and what is frozen beside them. Raises `Corrupt` when the text is not what its digest says."""
+    try:
+        digest, _, packed = description.partition(":")
+        content = zlib.decompress(base64.b64decode(packed, validate=True))
+        if ids.bytes_digest(content) != digest:
+            raise ValueError
+        stored = json.loads(content)
+        return IndexSettings.from_json(stored["settings"]), stored["frozen"]
+    except (ValueError, KeyError, TypeError, zlib.error):
+        raise Corrupt(
+            "The description of the index version in the graph is damaged: nothing can be rebuilt from it"
+        ) from None
 
 
 def _freeze(adapters: Adapters, settings: Settings) -> Frozen:

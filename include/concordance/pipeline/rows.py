@@ -13,6 +13,7 @@ from concordance import ids
 from concordance.chunking.bm25 import document_vector
 from concordance.model import (
     ChunkRow,
+    Content,
     DocumentEntityRow,
     DocumentRow,
     Entity,
@@ -49,7 +50,7 @@ class PreparedDocument:
             fingerprint=fields["fingerprint"],
             stamp=fields["stamp"],
             access=tuple(fields["access"]),
-            content_digest=self._content_digest(),
+            content_digest=self.content().digest,
             text_digests=tuple(chunk["text_digest"] for chunk in self.chunks),
             links=self.links(),
         )
@@ -58,26 +59,27 @@ class PreparedDocument:
         """(target, kind) of every link, each once, sorted."""
         return tuple(sorted({(self._target(uri), kind) for kind, uri in json.loads(self.fields["links"])}))
 
-    def _content_digest(self) -> str:
-        """What the document says, without ids and generation: equal in a clean rebuild of the same corpus (I3)."""
+    def content(self) -> Content:
+        """What the document says: its digest goes into the manifest and is compared with the graph (I3)."""
         mentions: dict[str, int] = {}
         for chunk in self.chunks:
             for type_, name, count in json.loads(chunk["mentions"]):
                 key = _key(self.tenant, type_, name)
                 mentions[key] = mentions.get(key, 0) + count
-        return ids.digest(
-            [
-                [chunk["text_digest"] for chunk in self.chunks],
-                sorted(mentions.items()),
-                sorted(
-                    [role, _key(self.tenant, type_, name)] for role, type_, name in json.loads(self.fields["entities"])
-                ),
-                sorted(json.loads(self.fields["relations"])),
-                sorted(json.loads(self.fields["links"])),
-                self.fields["title"],
-                sorted(self.fields["access"]),
-                self.fields["fingerprint"],
-            ]
+        return Content(
+            text_digests=tuple(chunk["text_digest"] for chunk in self.chunks),
+            mentions=mentions,
+            entities=frozenset(
+                (role, _key(self.tenant, type_, name)) for role, type_, name in json.loads(self.fields["entities"])
+            ),
+            relations=frozenset(
+                (kind, _key(self.tenant, *subject), _key(self.tenant, *target))
+                for kind, subject, target in json.loads(self.fields["relations"])
+            ),
+            links=frozenset((kind, target) for target, kind in self.links()),
+            title=self.fields["title"],
+            access=tuple(self.fields["access"]),
+            fingerprint=self.fields["fingerprint"],
         )
 
     def _target(self, uri: str) -> UUID:

@@ -13,8 +13,9 @@ from uuid import UUID
 
 import numpy as np
 
+from concordance import ids
 from concordance.errors import Corrupt, PoisonDocument
-from concordance.model import EntityRow, GraphBatch, Point, Reason, SparseVector, Vector
+from concordance.model import EntityRow, GraphBatch, IndexVersion, Point, Reason, SparseVector, Vector
 
 NORM_TOLERANCE = 1e-3
 MAX_TERM_ID = 2**32 - 1
@@ -57,6 +58,12 @@ def connected_entities(batch: GraphBatch) -> list[EntityRow]:
     for relation in batch.relations:
         connected.update((relation.subject_key, relation.object_key))
     return [row for row in batch.entities if row.entity_key in connected]
+
+
+def is_itself(version: IndexVersion, node_key: str, row: EntityRow) -> bool:
+    """Whether an entity as read is the one that its keys name."""
+    named = ids.entity_key(tenant=row.tenant, type=row.type, name=row.name)
+    return named == row.entity_key and ids.node_key(version.version, named) == node_key
 
 
 def _generation(document_id: UUID, generation: int) -> str:

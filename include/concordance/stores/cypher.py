@@ -204,22 +204,31 @@ DETACH DELETE d
 
 # --- read -----------------------------------------------------------------------------------------------------------
 
-READ_BACK = """
+# All that one document has, by generation; the node itself belongs to none.
+ROWS_OF_DOCUMENTS = (
+    """
 UNWIND $rows AS row
-MATCH (d:Document {key: row.key})<-[:FROM_DOCUMENT]-(c:Chunk)
-WHERE c.generation = row.generation
-RETURN c.id AS id, c.document_id AS document_id, c.generation AS generation, c.index AS index,
-       c.text_digest AS text_digest
-"""
-
-CHUNKS_AFTER = """
-MATCH (c:Chunk)
-WHERE c.index_version = $version AND c.id > $after
-RETURN c.id AS id, c.document_id AS document_id, c.generation AS generation, c.index AS index,
-       c.text_digest AS text_digest
-ORDER BY c.id
-LIMIT $limit
-"""
+MATCH (d:Document {key: row.key})
+RETURN row.document_id AS document_id, 0 AS generation, count(d) AS rows
+""",
+    """
+UNWIND $rows AS row
+MATCH (c:Chunk {document_id: row.document_id})
+WHERE c.index_version = $version
+RETURN c.document_id AS document_id, c.generation AS generation, count(c) AS rows
+""",
+    """
+UNWIND $rows AS row
+MATCH (d:Document {key: row.key})-[r:HAS_ENTITY|LINKS_TO]->()
+RETURN row.document_id AS document_id, r.generation AS generation, count(r) AS rows
+""",
+    """
+UNWIND $rows AS row
+MATCH (s:Entity)-[r:RELATED_TO {document_id: row.document_id}]->(:Entity)
+WHERE s.index_version = $version
+RETURN r.document_id AS document_id, r.generation AS generation, count(r) AS rows
+""",
+)
 
 CHUNK_ENTITIES = """
 UNWIND $keys AS key

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 from concordance import ids
 from concordance.model import DocumentRow, GenerationKey, GraphBatch, IndexVersion, LinkRow
@@ -173,6 +174,9 @@ def settle_rows(version: IndexVersion, documents: Sequence[DocumentRow]) -> Rows
                 "title": row.title,
                 "fingerprint": row.fingerprint,
                 "access": list(row.access),
+                "stamp": row.stamp,
+                "content_digest": row.content_digest,
+                "links": list(row.links),
             },
         }
         for row in documents
@@ -188,3 +192,9 @@ def generation_rows(version: IndexVersion, generations: Sequence[GenerationKey])
         for each in set(generations)
     ]
     return _by(rows, "key", "generation")
+
+
+def document_rows(version: IndexVersion, document_ids: Iterable[UUID]) -> Rows:
+    """Each document once, with the key of its node."""
+    key = Keys(version)
+    return _by([{"key": key(each), "document_id": str(each)} for each in set(document_ids)], "key")

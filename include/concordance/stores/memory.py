@@ -6,7 +6,8 @@ store makes every method one transaction. They are references, not caches: nothi
 
 from __future__ import annotations
 
-from concordance.stores.memory_graph import Anchor, MemoryGraph
+from concordance.model import Anchor
+from concordance.stores.memory_graph import MemoryGraph
 from concordance.stores.memory_vectors import MemoryVectors
 
 __all__ = ["Anchor", "MemoryGraph", "MemoryVectors"]

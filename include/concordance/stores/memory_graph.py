@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from concordance import ids
 from concordance.model import (
+    Anchor,
     ChunkRow,
     DocumentEntityRow,
     DocumentRow,
@@ -19,24 +21,12 @@ from concordance.model import (
     LinkRow,
     Neighbourhood,
     RelationRow,
+    Span,
     StoreCounts,
     StoredChunk,
+    StoredContent,
 )
-from concordance.stores.checks import check_batch, connected_entities
-
-
-@dataclass(frozen=True, slots=True)
-class Anchor:
-    """A Document node: the last four are None until a generation is settled."""
-
-    document_id: UUID
-    tenant: str
-    source: str
-    uri: str
-    generation: int | None = None
-    title: str | None = None
-    fingerprint: str | None = None
-    access: tuple[str, ...] | None = None
+from concordance.stores.checks import check_batch, connected_entities, is_itself
 
 
 @dataclass(slots=True)
@@ -117,6 +107,9 @@ class _Graph:
             title=document.title,
             fingerprint=document.fingerprint,
             access=document.access,
+            stamp=document.stamp,
+            content_digest=document.content_digest,
+            links=document.links,
         )
         generation = GenerationKey(document.document_id, document.generation)
         self.live.difference_update(self.lower(generation))
@@ -126,7 +119,7 @@ class _Graph:
         swept = self.chunks_of.pop(generation, set())
         touched: set[str] = set()
         for chunk_id in swept:
-            del self.chunks[chunk_id]
+            self.chunks.pop(chunk_id, None)
             self.live.discard(chunk_id)
             mentioned = self.mentions.pop(chunk_id, {})
             self.degree.subtract(mentioned.keys())
@@ -158,9 +151,78 @@ class _Graph:
             for edges in self.edges_of.values():
                 edges.links = {link for link in edges.links if link.target_id != document_id}
 
+    def stored(self, row: ChunkRow) -> StoredChunk:
+        anchor = self.anchors.get(row.document_id)
+        return StoredChunk(
+            row.chunk_id,
+            row.document_id,
+            row.generation,
+            row.ordinal,
+            ids.read_digest(row.text, row.text_digest),
+            view_digest=ids.view_digest(
+                tenant="" if anchor is None else anchor.tenant,
+                heading_path=row.heading_path,
+                live=row.chunk_id in self.live,
+            ),
+        )
 
-def _stored(row: ChunkRow) -> StoredChunk:
-    return StoredChunk(row.chunk_id, row.document_id, row.generation, row.ordinal, row.text_digest)
+    def content(self, key: GenerationKey) -> StoredContent:
+        edges = self.edges_of.get(key, _Edges())
+        chunk_ids = [each for each in self.chunks_of.get(key, ()) if each in self.chunks]
+        mentions: Counter[str] = Counter()
+        for chunk_id in chunk_ids:
+            mentions.update(self.mentions.get(chunk_id, {}))
+        ordinals = {self.chunks[each].ordinal for each in chunk_ids}
+        return StoredContent(
+            anchor=self.anchors.get(key.document_id),
+            chunks=len(chunk_ids),
+            live=len(self.live.intersection(chunk_ids)),
+            next_edges=sum(ordinal + 1 in ordinals for ordinal in ordinals),
+            mentions=dict(mentions),
+            entities=frozenset((str(edge.role), edge.entity_key) for edge in edges.entities),
+            relations=frozenset((str(each.kind), each.subject_key, each.object_key) for each in edges.relations),
+            links=frozenset((str(link.kind), link.target_id) for link in edges.links),
+        )
+
+    def rewrite(self, batch: GraphBatch, settled: Sequence[DocumentRow]) -> None:
+        links_to = [link for edges in self.edges_of.values() for link in edges.links]
+        for document in batch.documents:
+            self.sweep(GenerationKey(document.document_id, document.generation))
+            self.anchors.pop(document.document_id, None)
+        for chunk in batch.chunks:
+            if self.chunks.pop(chunk.chunk_id, None) is not None:
+                for chunk_ids in self.chunks_of.values():
+                    chunk_ids.discard(chunk.chunk_id)
+        for entity in batch.entities:
+            self.entities.pop(entity.entity_key, None)
+        self.write(batch)
+        kept = {(link.document_id, link.generation) for link in batch.links}
+        self.write_links([link for link in links_to if (link.document_id, link.generation) not in kept])
+        for row in settled:
+            self.settle(row)
+
+    def loose(self) -> set[GenerationKey]:
+        found = {
+            GenerationKey(row.document_id, row.generation)
+            for row in self.chunks.values()
+            if row.document_id not in self.anchors
+        }
+        for key, edges in self.edges_of.items():
+            has_edges = edges.entities or edges.relations or edges.links
+            if has_edges and not any(each in self.chunks for each in self.chunks_of.get(key, ())):
+                found.add(key)
+        return found
+
+    def drop_unused(self) -> int:
+        entities = [key for key in self.entities if self.degree[key] <= 0]
+        with_rows = {key.document_id for key, chunks in self.chunks_of.items() if chunks}
+        with_rows.update(key.document_id for key, edges in self.edges_of.items() if edges.entities or edges.links)
+        anchors = [document_id for document_id in self.anchors if document_id not in with_rows]
+        for key in entities:
+            self._drop_unused(key)
+        for document_id in anchors:
+            self._drop_anchor(document_id)
+        return len(entities) + len(anchors)
 
 
 class MemoryGraph:
@@ -169,6 +231,7 @@ class MemoryGraph:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._graphs: dict[int, _Graph] = defaultdict(_Graph)
+        self._descriptions: dict[int, str] = {}
         self._pointer: int | None = None
 
     def ping(self) -> str:
@@ -190,10 +253,11 @@ class MemoryGraph:
         with self._lock:
             graph = self._graphs[version.version]
             return [
-                _stored(graph.chunks[chunk_id])
+                graph.stored(graph.chunks[chunk_id])
                 for generation in set(generations)
                 if generation.document_id in graph.anchors
                 for chunk_id in graph.chunks_of.get(generation, ())
+                if chunk_id in graph.chunks
             ]
 
     def settle(self, version: IndexVersion, documents: Sequence[DocumentRow], *, timeout_seconds: float) -> None:
@@ -212,10 +276,107 @@ class MemoryGraph:
         with self._lock:
             return sum(map(self._graphs[version.version].sweep, generations))
 
-    def chunks(self, version: IndexVersion) -> Iterator[StoredChunk]:
+    def generations_of(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[GenerationKey, int]:
         with self._lock:
-            rows = sorted(self._graphs[version.version].chunks.values(), key=lambda row: row.chunk_id)
-        return map(_stored, rows)
+            graph = self._graphs[version.version]
+            found: dict[GenerationKey, int] = {}
+            for document_id in set(document_ids):
+                if document_id in graph.anchors:
+                    found[GenerationKey(document_id, 0)] = 1
+                for number in graph.generations_of.get(document_id, ()):
+                    key = GenerationKey(document_id, number)
+                    edges = graph.edges_of.get(key, _Edges())
+                    rows = len(graph.chunks_of.get(key, ())) + len(edges.entities) + len(edges.relations)
+                    if rows := rows + len(edges.links):
+                        found[key] = rows
+            return found
+
+    def chunks(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
+        with self._lock:
+            graph = self._graphs[version.version]
+            rows = sorted(graph.chunks.values(), key=lambda row: row.chunk_id)
+            found = [row for row in rows if span is None or span.first <= row.chunk_id <= span.last]
+            return iter([graph.stored(row) for row in found])
+
+    def scan(self, version: IndexVersion) -> Iterator[StoredChunk]:
+        return self.chunks(version)
+
+    # --- reconcile
+
+    def contents(
+        self, version: IndexVersion, generations: Sequence[GenerationKey]
+    ) -> Mapping[GenerationKey, StoredContent]:
+        with self._lock:
+            return {key: self._graphs[version.version].content(key) for key in generations}
+
+    def chunk_rows(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[ChunkRow]:
+        with self._lock:
+            graph = self._graphs[version.version]
+            found = [each for key in set(generations) for each in graph.chunks_of.get(key, ())]
+            return [
+                replace(graph.chunks[each], text_digest=ids.text_digest(graph.chunks[each].text))
+                for each in found
+                if each in graph.chunks
+            ]
+
+    def anchors(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[UUID, Anchor]:
+        with self._lock:
+            anchors = self._graphs[version.version].anchors
+            return {each: anchors[each] for each in document_ids if each in anchors}
+
+    def documents(self, version: IndexVersion) -> Iterator[Anchor]:
+        with self._lock:
+            return iter(list(self._graphs[version.version].anchors.values()))
+
+    def altered_entities(self, version: IndexVersion) -> Iterator[str]:
+        with self._lock:
+            named = {
+                ids.node_key(version.version, key): row for key, row in self._graphs[version.version].entities.items()
+            }
+        return (key for key, row in named.items() if not is_itself(version, key, row))
+
+    def mentioning(self, version: IndexVersion, node_keys: Sequence[str]) -> set[GenerationKey]:
+        wanted = set(node_keys)
+        with self._lock:
+            graph = self._graphs[version.version]
+            keys = {key for key in graph.entities if ids.node_key(version.version, key) in wanted}
+            found = {
+                GenerationKey(graph.chunks[chunk_id].document_id, graph.chunks[chunk_id].generation)
+                for chunk_id, mentions in graph.mentions.items()
+                if chunk_id in graph.chunks and not keys.isdisjoint(mentions)
+            }
+            for key, edges in graph.edges_of.items():
+                named = {edge.entity_key for edge in edges.entities}
+                named.update(each for edge in edges.relations for each in (edge.subject_key, edge.object_key))
+                if not keys.isdisjoint(named):
+                    found.add(key)
+            return found
+
+    def loose(self, version: IndexVersion) -> set[GenerationKey]:
+        with self._lock:
+            return self._graphs[version.version].loose()
+
+    def drop_unused(self, version: IndexVersion, *, timeout_seconds: float) -> int:
+        with self._lock:
+            return self._graphs[version.version].drop_unused()
+
+    def rewrite(
+        self, version: IndexVersion, batch: GraphBatch, settled: Sequence[DocumentRow], *, timeout_seconds: float
+    ) -> None:
+        check_batch(batch)
+        with self._lock:
+            self._graphs[version.version].rewrite(batch, settled)
+
+    def schema_gaps(self) -> list[str]:
+        return []
+
+    def describe(self, version: IndexVersion, description: str) -> None:
+        with self._lock:
+            self._descriptions[version.version] = description
+
+    def description(self, version: IndexVersion) -> str | None:
+        with self._lock:
+            return self._descriptions.get(version.version)
 
     def neighbourhoods(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Neighbourhood]:
         with self._lock:

@@ -11,24 +11,29 @@ from uuid import UUID
 
 import numpy as np
 
+from concordance import ids
 from concordance.errors import Misconfigured
 from concordance.model import (
     GenerationKey,
     IndexVersion,
     Point,
     ScoredPoint,
+    Span,
     SparseVector,
     StoreCounts,
     StoredChunk,
     Vector,
+    VectorFault,
 )
 from concordance.stores.checks import check_points, check_query
+from concordance.stores.point_payloads import DENSE, SPARSE, digest_of_vectors, wrong_with
 
 
 @dataclass(slots=True)
 class _Collection:
     dimension: int
     points: dict[UUID, Point] = field(default_factory=dict)
+    digests: dict[UUID, str] = field(default_factory=dict)
     points_of: dict[UUID, dict[int, set[UUID]]] = field(default_factory=lambda: defaultdict(dict))
     live: set[UUID] = field(default_factory=set)
 
@@ -36,7 +41,35 @@ class _Collection:
         for point in points:
             if point.chunk_id not in self.points:
                 self.points[point.chunk_id] = point
+                self.digests[point.chunk_id] = digest_of_vectors(point)
                 self.points_of[point.document_id].setdefault(point.generation, set()).add(point.chunk_id)
+
+    def rewrite(self, points: Sequence[Point]) -> None:
+        for point in points:
+            self.remove(point.chunk_id)
+        self.upsert(points)
+
+    def remove(self, chunk_id: UUID) -> None:
+        self.points.pop(chunk_id, None)
+        self.live.discard(chunk_id)
+        for generations in self.points_of.values():
+            for chunk_ids in generations.values():
+                chunk_ids.discard(chunk_id)
+
+    def stored(self, point: Point) -> StoredChunk:
+        return StoredChunk(
+            point.chunk_id,
+            point.document_id,
+            point.generation,
+            point.ordinal,
+            ids.read_digest(point.text, point.text_digest),
+            document_digest=ids.document_digest(
+                tenant=point.tenant, source=point.source, uri=point.uri, title=point.title, access=point.access
+            ),
+            view_digest=ids.view_digest(
+                tenant=point.tenant, heading_path=point.heading_path, live=point.chunk_id in self.live
+            ),
+        )
 
     def of(self, generation: GenerationKey) -> set[UUID]:
         return self.points_of.get(generation.document_id, {}).get(generation.generation, set())
@@ -54,7 +87,7 @@ class _Collection:
 
     def sweep(self, generation: GenerationKey) -> None:
         for chunk_id in self.points_of.get(generation.document_id, {}).pop(generation.generation, ()):
-            del self.points[chunk_id]
+            self.points.pop(chunk_id, None)
             self.live.discard(chunk_id)
 
     def scores(self, query: Vector | SparseVector, candidates: Sequence[Point]) -> Iterator[tuple[float, Point]]:
@@ -73,10 +106,6 @@ class _Collection:
         """The inverse document frequency as Qdrant's `modifier: idf` computes it, over the whole collection."""
         frequency = sum(term in point.sparse.indices for point in self.points.values())
         return math.log((len(self.points) - frequency + 0.5) / (frequency + 0.5) + 1)
-
-
-def _stored(point: Point) -> StoredChunk:
-    return StoredChunk(point.chunk_id, point.document_id, point.generation, point.ordinal, point.text_digest)
 
 
 class MemoryVectors:
@@ -113,8 +142,9 @@ class MemoryVectors:
 
     def read_back(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> list[StoredChunk]:
         with self._lock:
-            points = self._collection(version).points
-            return [_stored(points[chunk_id]) for chunk_id in dict.fromkeys(chunk_ids) if chunk_id in points]
+            collection = self._collection(version)
+            points = collection.points
+            return [collection.stored(points[each]) for each in dict.fromkeys(chunk_ids) if each in points]
 
     def vectors(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Vector]:
         with self._lock:
@@ -141,10 +171,50 @@ class MemoryVectors:
             for generation in generations:
                 self._collection(version).sweep(generation)
 
-    def points(self, version: IndexVersion) -> Iterator[StoredChunk]:
+    def generations_of(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[GenerationKey, int]:
         with self._lock:
-            rows = sorted(self._collection(version).points.values(), key=lambda point: point.chunk_id)
-        return map(_stored, rows)
+            points_of = self._collection(version).points_of
+            return {
+                GenerationKey(document_id, number): len(points)
+                for document_id in set(document_ids)
+                for number, points in points_of.get(document_id, {}).items()
+                if points
+            }
+
+    def points(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
+        with self._lock:
+            collection = self._collection(version)
+            found = sorted(_inside(collection.points, span), key=lambda point: point.chunk_id)
+            return iter([collection.stored(point) for point in found])
+
+    def checked_vectors(self, version: IndexVersion, span: Span | None = None) -> Iterator[VectorFault | None]:
+        dimension = version.settings.model.dimension
+        with self._lock:
+            collection = self._collection(version)
+            for point in _inside(collection.points, span):
+                sparse = {"indices": point.sparse.indices, "values": point.sparse.values}
+                claimed = collection.digests.get(point.chunk_id)
+                what = wrong_with({DENSE: point.dense, SPARSE: sparse}, claimed, dimension=dimension)
+                yield VectorFault(point.chunk_id, what) if what else None
+
+    def schema_gaps(self, version: IndexVersion) -> list[str]:
+        with self._lock:
+            found = self._collections.get(version.version)
+        if found is None:
+            return [f"the collection {version.collection} is missing"]
+        if found.dimension != version.settings.model.dimension:
+            return [f"the collection {version.collection} has vectors of another shape"]
+        return []
+
+    def rewrite(self, version: IndexVersion, points: Sequence[Point], *, timeout_seconds: float) -> None:
+        check_points(points, dimension=version.settings.model.dimension)
+        with self._lock:
+            self._collection(version).rewrite(points)
+
+    def remove(self, version: IndexVersion, chunk_ids: Sequence[UUID], *, timeout_seconds: float) -> None:
+        with self._lock:
+            for chunk_id in chunk_ids:
+                self._collection(version).remove(chunk_id)
 
     def search(
         self,
@@ -191,6 +261,10 @@ class MemoryVectors:
         """The points that carry the flag `live`."""
         with self._lock:
             return frozenset(self._collection(version).live)
+
+
+def _inside(points: Mapping[UUID, Point], span: Span | None) -> list[Point]:
+    return [point for key, point in points.items() if span is None or span.first <= key <= span.last]
 
 
 def _hit(score: float, point: Point) -> ScoredPoint:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -21,6 +22,8 @@ from concordance import ids
 from concordance.circuit import Circuit
 from concordance.errors import ConcordanceError, Misconfigured, Unavailable
 from concordance.model import (
+    Anchor,
+    ChunkRow,
     DocumentRow,
     EntityRow,
     GenerationKey,
@@ -28,14 +31,18 @@ from concordance.model import (
     IndexVersion,
     LinkRow,
     Neighbourhood,
+    Span,
     StoreCounts,
     StoredChunk,
+    StoredContent,
 )
 from concordance.resilience import LostRace, Policy, Store, StoreCalls
 from concordance.settings import Settings
 from concordance.stores import cypher
-from concordance.stores.checks import check_batch
-from concordance.stores.graph_rows import Rows, generation_rows, link_rows, settle_rows, write_queries
+from concordance.stores import neo4j_reconcile as reconcile
+from concordance.stores.checks import check_batch, is_itself
+from concordance.stores.cypher_reconcile import READ_BACK, SET_DESCRIPTION, SHOW_DESCRIPTION
+from concordance.stores.graph_rows import Rows, document_rows, generation_rows, link_rows, settle_rows, write_queries
 from concordance.stores.translate_neo4j import Call, translate
 
 T = TypeVar("T")
@@ -43,6 +50,8 @@ Work = Callable[[neo4j.Transaction], T]
 
 ROWS_PER_QUERY = 2_000
 CHUNKS_PER_PAGE = 5_000
+# What a server may take for the answer that holds every chunk of an index version.
+SCAN_SECONDS = 3_600.0
 _INDEX_POLL_SECONDS = 0.1
 
 
@@ -173,25 +182,133 @@ class Neo4jGraph:
         parts = list(_parts(generation_rows(version, generations)))
 
         def work(transaction: neo4j.Transaction) -> list[StoredChunk]:
-            return [_stored(row) for rows in parts for row in transaction.run(cypher.READ_BACK, rows=rows).values()]
+            return [
+                reconcile.stored_chunk(row, version)
+                for rows in parts
+                for row in transaction.run(READ_BACK, rows=rows).values()
+            ]
 
         return self._read(f"reading {len(generations)} generations back", work) if parts else []
 
-    def chunks(self, version: IndexVersion) -> Iterator[StoredChunk]:
-        after = ""
+    def generations_of(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[GenerationKey, int]:
+        parts = list(_parts(document_rows(version, document_ids)))
+
+        def work(transaction: neo4j.Transaction) -> dict[GenerationKey, int]:
+            found: Counter[GenerationKey] = Counter()
+            for query in cypher.ROWS_OF_DOCUMENTS:
+                for rows in parts:
+                    for document_id, number, count in transaction.run(query, rows=rows, version=version.version):
+                        found[GenerationKey(UUID(document_id), number)] += count
+            return dict(found)
+
+        return self._read(f"looking for rows of {len(document_ids)} documents", work) if parts else {}
+
+    def chunks(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
+        wanted = span or reconcile.EVERYTHING
+        after, last = reconcile.just_before(wanted), str(wanted.last)
         while True:
-            page = self._chunks_after(version, after)
+            page = self._page(version, after, last)
             yield from page
             if len(page) < CHUNKS_PER_PAGE:
                 return
             after = str(page[-1].chunk_id)
 
-    def _chunks_after(self, version: IndexVersion, after: str) -> list[StoredChunk]:
-        parameters = {"version": version.version, "after": after, "limit": CHUNKS_PER_PAGE}
+    def _page(self, version: IndexVersion, after: str, last: str) -> list[StoredChunk]:
         return self._read(
             "streaming the chunks",
-            lambda transaction: [_stored(row) for row in transaction.run(cypher.CHUNKS_AFTER, parameters).values()],
+            lambda tx: reconcile.page_of_span(tx, version, after=after, last=last, limit=CHUNKS_PER_PAGE),
         )
+
+    def scan(self, version: IndexVersion) -> Iterator[StoredChunk]:
+        # One long answer: what was handed on cannot be taken back, so nothing of it is repeated.
+        what = "streaming the chunks"
+        try:
+            with self._driver.session(database=self._database, default_access_mode=neo4j.READ_ACCESS) as session:
+                transaction = session.begin_transaction(timeout=SCAN_SECONDS)
+                with _answers_within(transaction, SCAN_SECONDS, self._seconds), transaction:
+                    yield from reconcile.scanned(transaction, version)
+        except ConcordanceError:
+            raise
+        except Exception as error:
+            raise translate(error, self._call(what)) from None
+
+    # --- reconcile --------------------------------------------------------------------------------------------------
+
+    def contents(
+        self, version: IndexVersion, generations: Sequence[GenerationKey]
+    ) -> Mapping[GenerationKey, StoredContent]:
+        if not generations:
+            return {}
+        what = f"reading the contents of {len(generations)} generations"
+        return self._read(what, lambda tx: reconcile.contents(tx, version, generations))
+
+    def chunk_rows(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[ChunkRow]:
+        rows = generation_rows(version, generations)
+        return self._read("reading chunks", lambda tx: reconcile.chunk_rows(tx, rows)) if rows else []
+
+    def anchors(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[UUID, Anchor]:
+        rows = reconcile.document_keys(version, document_ids)
+        found = self._read("reading anchors", lambda tx: reconcile.anchors_of(tx, rows)) if rows else []
+        return {each.document_id: each for each in found}
+
+    def documents(self, version: IndexVersion) -> Iterator[Anchor]:
+        after: str = ""
+        while True:
+            page, after = self._read(
+                "streaming the documents",
+                lambda tx, after=after: reconcile.anchor_page(tx, version, after=after, limit=CHUNKS_PER_PAGE),  # type: ignore[misc]
+            )
+            yield from page
+            if len(page) < CHUNKS_PER_PAGE:
+                return
+
+    def altered_entities(self, version: IndexVersion) -> Iterator[str]:
+        after = ""
+        while True:
+            page, after = self._read(
+                "streaming the entities",
+                lambda tx, after=after: reconcile.entity_page(tx, version, after=after, limit=CHUNKS_PER_PAGE),  # type: ignore[misc]
+            )
+            yield from (key for key, row in page if not is_itself(version, key, row))
+            if len(page) < CHUNKS_PER_PAGE:
+                return
+
+    def mentioning(self, version: IndexVersion, node_keys: Sequence[str]) -> set[GenerationKey]:
+        what = f"looking for what mentions {len(node_keys)} entities"
+        return self._read(what, lambda tx: reconcile.mentioning(tx, node_keys)) if node_keys else set()
+
+    def loose(self, version: IndexVersion) -> set[GenerationKey]:
+        return self._read("looking for what hangs on nothing", lambda tx: reconcile.loose(tx, version), is_whole=True)
+
+    def drop_unused(self, version: IndexVersion, *, timeout_seconds: float) -> int:
+        return self._write(
+            "dropping what nothing uses",
+            lambda tx: reconcile.drop_unused(tx, version, limit=ROWS_PER_QUERY),
+            timeout_seconds=timeout_seconds,
+            is_whole=True,
+        )
+
+    def rewrite(
+        self, version: IndexVersion, batch: GraphBatch, settled: Sequence[DocumentRow], *, timeout_seconds: float
+    ) -> None:
+        check_batch(batch)
+        self._write(
+            f"writing {len(batch.documents)} documents over",
+            lambda tx: reconcile.rewrite(tx, version, batch, settled),
+            timeout_seconds=timeout_seconds,
+        )
+
+    def schema_gaps(self) -> list[str]:
+        return self._read("reading the constraints", reconcile.schema_gaps)
+
+    def describe(self, version: IndexVersion, description: str) -> None:
+        parameters = {"name": reconcile.node_of(version), "version": version.version, "description": description}
+        self._write("describing a version", _runs(SET_DESCRIPTION, parameters), timeout_seconds=self._seconds)
+
+    def description(self, version: IndexVersion) -> str | None:
+        name = reconcile.node_of(version)
+        found = self._read("reading a description", lambda tx: tx.run(SHOW_DESCRIPTION, name=name).value())
+        return found[0] if found else None
 
     def neighbourhoods(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Neighbourhood]:
         keys = sorted({ids.node_key(version.version, chunk_id) for chunk_id in chunk_ids})
@@ -330,11 +447,6 @@ def _sweep(transaction: neo4j.Transaction, version: IndexVersion, rows: Rows) ->
     transaction.run(cypher.DELETE_UNUSED_ENTITIES, keys=entities).consume()
     transaction.run(cypher.DELETE_EMPTY_DOCUMENTS, keys=documents).consume()
     return int(record["deleted"])
-
-
-def _stored(row: Sequence[Any]) -> StoredChunk:
-    chunk_id, document_id, generation, index, text_digest = row
-    return StoredChunk(UUID(chunk_id), UUID(document_id), generation, index, text_digest)
 
 
 def _rows(result: neo4j.Result) -> int:

@@ -12,14 +12,20 @@ from collections.abc import Iterator, Sequence
 import pydantic_core
 
 from concordance.model import Point
+from concordance.stores.point_payloads import digest_of_vectors
 
 # Rows are written once: a point that is there stays as it is, its flag `live` included, whoever sends it again late.
 _HEAD = b'{"update_mode":"insert_only","points":['
+# A repair alone puts a point back as it was written, over what stands there.
+_OVER = b'{"points":['
 _TAIL = b"]}"
 
 
-def upsert_bodies(points: Sequence[Point], *, max_points: int, max_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Each request's number of points and its JSON body, at most `max_points` and `max_bytes` each.
+def upsert_bodies(
+    points: Sequence[Point], *, max_points: int, max_bytes: int, over: bool = False
+) -> Iterator[tuple[int, bytes]]:
+    """Each request's number of points and its JSON body, at most `max_points` and `max_bytes` each; `over` what is
+    there, if so.
 
     A single point above `max_bytes` goes alone: whether it is too large is for the server to say.
     """
@@ -28,16 +34,16 @@ def upsert_bodies(points: Sequence[Point], *, max_points: int, max_bytes: int) -
     for point in points:
         row = pydantic_core.to_json(_row(point))
         if encoded and (len(encoded) == max_points or size + len(row) + 1 > max_bytes):
-            yield len(encoded), _body(encoded)
+            yield len(encoded), _body(encoded, over)
             encoded, size = [], len(_HEAD) + len(_TAIL)
         encoded.append(row)
         size += len(row) + 1
     if encoded:
-        yield len(encoded), _body(encoded)
+        yield len(encoded), _body(encoded, over)
 
 
-def _body(rows: list[bytes]) -> bytes:
-    return _HEAD + b",".join(rows) + _TAIL
+def _body(rows: list[bytes], over: bool) -> bytes:
+    return (_OVER if over else _HEAD) + b",".join(rows) + _TAIL
 
 
 def _row(point: Point) -> dict[str, object]:
@@ -59,6 +65,7 @@ def _row(point: Point) -> dict[str, object]:
             "text": point.text,
             "text_digest": point.text_digest,
             "access": point.access,
+            "vectors_digest": digest_of_vectors(point),
             "live": False,
         },
     }

@@ -9,11 +9,13 @@ store refuses one of the rows for its content). No error holds document text or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
 from concordance.model import (
+    Anchor,
+    ChunkRow,
     DocumentRow,
     GenerationKey,
     GraphBatch,
@@ -22,10 +24,13 @@ from concordance.model import (
     Neighbourhood,
     Point,
     ScoredPoint,
+    Span,
     SparseVector,
     StoreCounts,
     StoredChunk,
+    StoredContent,
     Vector,
+    VectorFault,
 )
 
 
@@ -60,8 +65,58 @@ class GraphStore(Protocol):
         the Document node with its last chunk. One transaction under locks, so that a concurrent batch that mentions
         an entity again, or brings the document back, loses nothing. Returns the number of chunks deleted."""
 
-    def chunks(self, version: IndexVersion) -> Iterator[StoredChunk]:
-        """All chunks of the version, streamed, ordered by chunk id."""
+    def generations_of(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[GenerationKey, int]:
+        """Every generation of these documents that has a row here, with the number of its chunks and edges, whatever
+        the ledger knows of it. A Document node counts as 1 under generation 0: it belongs to none. Empty when nothing
+        is left; `sweep` of what this names leaves nothing."""
+
+    def chunks(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
+        """The chunks of the version (of the span, if one is given), streamed, ordered by chunk id."""
+
+    def scan(self, version: IndexVersion) -> Iterator[StoredChunk]:
+        """All chunks of the version, streamed, in whatever order is cheapest."""
+
+    def contents(
+        self, version: IndexVersion, generations: Sequence[GenerationKey]
+    ) -> Mapping[GenerationKey, StoredContent]:
+        """What is here of each of these generations beside its texts (I3); one for each, also where nothing is."""
+
+    def chunk_rows(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[ChunkRow]:
+        """Whole chunks of these generations, texts included; one that is not readable as a chunk is left out."""
+
+    def anchors(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[UUID, Anchor]:
+        """The Document nodes of these documents that are there."""
+
+    def documents(self, version: IndexVersion) -> Iterator[Anchor]:
+        """All Document nodes of the version, streamed."""
+
+    def altered_entities(self, version: IndexVersion) -> Iterator[str]:
+        """Node keys of entities that are not what their keys name: tenant, type or name was changed."""
+
+    def mentioning(self, version: IndexVersion, node_keys: Sequence[str]) -> Collection[GenerationKey]:
+        """Some of the generations that hang on the entities with these node keys."""
+
+    def loose(self, version: IndexVersion) -> Collection[GenerationKey]:
+        """Generations of rows that hang on nothing: chunks without document, edges without a chunk."""
+
+    def drop_unused(self, version: IndexVersion, *, timeout_seconds: float) -> int:
+        """Delete a page of entities without any edge and of Document nodes without anything, under locks. Returns how
+        many were looked at: 0 when there are none."""
+
+    def rewrite(
+        self, version: IndexVersion, batch: GraphBatch, settled: Sequence[DocumentRow], *, timeout_seconds: float
+    ) -> None:
+        """For repairs: in one transaction all that these generations wrote goes and comes again as the batch has it,
+        altered properties included; `settled` of them are shown as `settle` shows them. Other rows stay."""
+
+    def schema_gaps(self) -> Sequence[str]:
+        """Constraints and indexes that are missing or not online, in words; empty when all are there (I2)."""
+
+    def describe(self, version: IndexVersion, description: str) -> None:
+        """Keep the version's description (what is frozen with it) beside its rows."""
+
+    def description(self, version: IndexVersion) -> str | None:
+        """The version's description, None when there is none."""
 
     def neighbourhoods(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Neighbourhood]:
         """Entities mentioned in each chunk and documents that the chunk's document links to, for these chunk ids.
@@ -113,8 +168,26 @@ class VectorStore(Protocol):
     def sweep(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
         """Delete these generations' points."""
 
-    def points(self, version: IndexVersion) -> Iterator[StoredChunk]:
-        """All points of the version, streamed, ordered by chunk id."""
+    def generations_of(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[GenerationKey, int]:
+        """Every generation of these documents that has a point here, with the number of its points, whatever the ledger
+        knows of it. Empty when nothing is left."""
+
+    def rewrite(self, version: IndexVersion, points: Sequence[Point], *, timeout_seconds: float) -> None:
+        """For repairs: write these points over what stands under their ids; `live` starts false. Checked like an
+        upsert."""
+
+    def remove(self, version: IndexVersion, chunk_ids: Sequence[UUID], *, timeout_seconds: float) -> None:
+        """For repairs: delete the points with these ids, whatever their payload says."""
+
+    def schema_gaps(self, version: IndexVersion) -> Sequence[str]:
+        """What of the version's collection is missing or of another shape, in words; empty when all is there (I2)."""
+
+    def checked_vectors(self, version: IndexVersion, span: Span | None = None) -> Iterator[VectorFault | None]:
+        """One for each point (of the span): None when its vectors are finite, of unit norm and the ones that were
+        written, by the digest that was written beside them; else what is wrong. Reads every number: slow."""
+
+    def points(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
+        """The points of the version (of the span, if one is given), streamed, ordered by chunk id."""
 
     def search(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -50,6 +50,27 @@ class Requests:
     def ask(self, what: str, collection: str, request: Callable[[int], T], deadline: Deadline | None = None) -> T:
         """Read. Without a deadline of the caller's, within the time of a call by the settings."""
         return self._send(Call(what, self.url, collection, Kind.READ), request, deadline or self._deadline())
+
+    def scroll(
+        self, collection: str, *, offset: str, limit: int, with_vector: list[str] | bool = False
+    ) -> dict[str, Any]:
+        """One page of points by id from `offset` on, with their payloads, as plain JSON: `points`,
+        `next_page_offset`."""
+        body = {"offset": offset, "limit": limit, "with_payload": True, "with_vector": with_vector}
+
+        def request(seconds: int) -> dict[str, Any]:
+            answer: dict[str, Any] = self.client.http.points_api.api_client.request(
+                type_=dict[str, Any],
+                method="POST",
+                url="/collections/{name}/points/scroll",
+                path_params={"name": collection},
+                params={"timeout": str(seconds)},
+                json=body,
+            )
+            result: dict[str, Any] = answer["result"]
+            return result
+
+        return self.ask(f"streaming {collection}", collection, request)
 
     def change(self, what: str, collection: str, request: Callable[[int], object]) -> None:
         """Change the schema: a collection, a payload index, an alias. One request may take as long as the call: an

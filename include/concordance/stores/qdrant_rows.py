@@ -11,9 +11,9 @@ from qdrant_client import models
 
 from concordance.errors import Misconfigured
 from concordance.model import ScoredPoint, SparseVector, StoredChunk, Vector
+from concordance.stores.point_payloads import DENSE, SPARSE, stored_point
 
 ALIAS = "concordance"
-DENSE, SPARSE = "dense", "bm25"
 COLLECTION = re.compile(r"concordance_v([0-9]{6,})")
 _KEYWORD, _INTEGER, _BOOL = (
     models.PayloadSchemaType.KEYWORD,
@@ -28,27 +28,29 @@ PAYLOAD_INDEXES = {
     "access": _KEYWORD,
     "live": _BOOL,
 }
-STORED = ["document_id", "generation", "index", "text_digest"]
 SHOWN = ["document_id", "generation", "live"]
 FOUND = ["document_id", "generation", "index", "tenant", "source", "uri", "title", "heading_path", "text", "access"]
 
 
 def check_shape(name: str, params: models.CollectionParams, dimension: int) -> None:
     """Raises `Misconfigured` when the collection is not the one that `prepare` would make."""
+    if not has_shape(params, dimension):
+        raise Misconfigured(
+            f"the collection {name} is there with another shape than dense Dot vectors of dimension {dimension} and "
+            f"sparse {SPARSE} ones with IDF: build a new index version, or remove the collection"
+        )
+
+
+def has_shape(params: models.CollectionParams, dimension: int) -> bool:
     dense = params.vectors.get(DENSE) if isinstance(params.vectors, dict) else None
     sparse = (params.sparse_vectors or {}).get(SPARSE)
-    fits = (
+    return (
         dense is not None
         and dense.size == dimension
         and dense.distance == models.Distance.DOT
         and sparse is not None
         and sparse.modifier == models.Modifier.IDF
     )
-    if not fits:
-        raise Misconfigured(
-            f"the collection {name} is there with another shape than dense Dot vectors of dimension {dimension} and "
-            f"sparse {SPARSE} ones with IDF: build a new index version, or remove the collection"
-        )
 
 
 def is_any_of(field: str, values: Sequence[str]) -> models.FieldCondition:
@@ -62,14 +64,7 @@ def query_of(query: Vector | SparseVector) -> Any:
 
 
 def stored(record: models.Record) -> StoredChunk:
-    payload = record.payload or {}
-    return StoredChunk(
-        chunk_id=UUID(str(record.id)),
-        document_id=UUID(payload["document_id"]),
-        generation=payload["generation"],
-        ordinal=payload["index"],
-        text_digest=payload["text_digest"],
-    )
+    return stored_point(record.id, record.payload or {})
 
 
 def hit(point: models.ScoredPoint) -> ScoredPoint:

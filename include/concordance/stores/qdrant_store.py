@@ -6,6 +6,7 @@ request by request, within the call's time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -22,30 +23,32 @@ from concordance.model import (
     IndexVersion,
     Point,
     ScoredPoint,
+    Span,
     SparseVector,
     StoreCounts,
     StoredChunk,
     Vector,
+    VectorFault,
 )
 from concordance.settings import Settings
 from concordance.stores.checks import check_points, check_query
 from concordance.stores.point_bodies import upsert_bodies
 from concordance.stores.qdrant_requests import Deadline, Requests
+from concordance.stores.point_payloads import DENSE, SPARSE
 from concordance.stores.qdrant_rows import (
     ALIAS,
     COLLECTION,
-    DENSE,
     FOUND,
     PAYLOAD_INDEXES,
     SHOWN,
-    SPARSE,
-    STORED,
     check_shape,
+    has_shape,
     hit,
     is_any_of,
     query_of,
     stored,
 )
+from concordance.stores.qdrant_scan import checked_vectors, scan
 
 T = TypeVar("T")
 
@@ -62,6 +65,7 @@ class QdrantVectors:
         self._client = self._requests.client
         self._upsert_points = settings.upsert_points
         self._upsert_bytes = settings.upsert_bytes
+        self._call_seconds = settings.call_timeout_seconds
 
     @property
     def circuit(self) -> Circuit:
@@ -90,6 +94,21 @@ class QdrantVectors:
         check_shape(name, found.config.params, dimension)
         for field in PAYLOAD_INDEXES.keys() - found.payload_schema.keys():
             self._requests.change(what, name, partial(self._index, name, field))
+
+    def schema_gaps(self, version: IndexVersion) -> list[str]:
+        name = version.collection
+        what = f"reading the shape of {name}"
+        if not self._requests.ask(what, name, lambda seconds: self._client.collection_exists(name)):
+            return [f"the collection {name} is missing"]
+        found = self._requests.ask(what, name, lambda seconds: self._client.get_collection(name))
+        gaps = [
+            f"the payload index on {field} is missing or of another type"
+            for field, kind in sorted(PAYLOAD_INDEXES.items())
+            if field not in found.payload_schema or found.payload_schema[field].data_type != kind
+        ]
+        if not has_shape(found.config.params, version.settings.model.dimension):
+            gaps.append(f"the collection {name} has vectors of another shape")
+        return gaps
 
     def _create(self, name: str, dimension: int, seconds: int) -> None:
         try:
@@ -147,9 +166,15 @@ class QdrantVectors:
     # --- write ------------------------------------------------------------------------------------------------------
 
     def upsert(self, version: IndexVersion, points: Sequence[Point], *, timeout_seconds: float) -> None:
+        self._send(version, points, Deadline(timeout_seconds), over=False)
+
+    def rewrite(self, version: IndexVersion, points: Sequence[Point], *, timeout_seconds: float) -> None:
+        self._send(version, points, Deadline(timeout_seconds), over=True)
+
+    def _send(self, version: IndexVersion, points: Sequence[Point], deadline: Deadline, *, over: bool) -> None:
         check_points(points, dimension=version.settings.model.dimension)
-        deadline = Deadline(timeout_seconds)
-        for count, body in upsert_bodies(points, max_points=self._upsert_points, max_bytes=self._upsert_bytes):
+        most = {"max_points": self._upsert_points, "max_bytes": self._upsert_bytes}
+        for count, body in upsert_bodies(points, **most, over=over):
             self._requests.write(
                 f"writing {count} points",
                 version.collection,
@@ -197,7 +222,7 @@ class QdrantVectors:
                 for record in page:
                     payload = record.payload or {}
                     key = GenerationKey(UUID(payload["document_id"]), payload["generation"])
-                    found.append((str(record.id), key, bool(payload["live"])))
+                    found.append((str(record.id), key, payload.get("live") is True))
         return found
 
     def _set_live(self, version: IndexVersion, point_ids: Sequence[str], is_live: bool, deadline: Deadline) -> None:
@@ -227,10 +252,22 @@ class QdrantVectors:
                     deadline,
                 )
 
+    def remove(self, version: IndexVersion, chunk_ids: Sequence[UUID], *, timeout_seconds: float) -> None:
+        deadline = Deadline(timeout_seconds)
+        for part in _parts([str(each) for each in chunk_ids], IDS_PER_REQUEST):
+            self._requests.write(
+                f"removing {len(part)} points",
+                version.collection,
+                lambda seconds, part=part: self._client.delete(  # type: ignore[misc]
+                    version.collection, models.PointIdsList(points=list(part)), wait=True, timeout=seconds
+                ),
+                deadline,
+            )
+
     # --- read -------------------------------------------------------------------------------------------------------
 
     def read_back(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> list[StoredChunk]:
-        return [stored(record) for record in self._retrieve(version, chunk_ids, with_payload=STORED)]
+        return [stored(record) for record in self._retrieve(version, chunk_ids, with_payload=True)]
 
     def vectors(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Vector]:
         return {
@@ -261,17 +298,24 @@ class QdrantVectors:
                 ),
             )
 
-    def points(self, version: IndexVersion) -> Iterator[StoredChunk]:
-        for page in self._pages(version, STORED):
-            yield from map(stored, page)
+    def generations_of(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[GenerationKey, int]:
+        wanted = list(dict.fromkeys(document_ids))
+        shown = self._shown(version, wanted, Deadline(self._call_seconds))
+        return dict(Counter(key for _, key, _ in shown))
+
+    def points(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
+        return scan(self._requests, version, span)
+
+    def checked_vectors(self, version: IndexVersion, span: Span | None = None) -> Iterator[VectorFault | None]:
+        return checked_vectors(self._requests, version, span)
 
     def _pages(
         self,
         version: IndexVersion,
         fields: list[str],
         *,
-        chosen: models.Filter | None = None,
-        deadline: Deadline | None = None,
+        chosen: models.Filter,
+        deadline: Deadline,
     ) -> Iterator[list[models.Record]]:
         """The points in the order of their ids; a scroll goes on from an id, so a page may be asked for again."""
         name, offset = version.collection, None

@@ -1,0 +1,183 @@
+"""The queries of reconcile: reading everything that a comparison needs, and writing a generation over.
+
+The same rules as in `cypher.py`: constants, every value bound, nodes found by key, locks before looking.
+"""
+
+from __future__ import annotations
+
+_CHUNK = """c.id AS id, c.key AS key, c.document_id AS document_id, c.generation AS generation, c.index AS index,
+       c.text AS text, c.text_digest AS text_digest, c.tenant AS tenant, c.heading_path AS heading_path, c.live AS live
+"""
+
+# Without an order: a server that sorts, or walks an index, gives a third of the rows a second.
+SCAN_CHUNKS = f"MATCH (c:Chunk) WHERE c.index_version = $version RETURN {_CHUNK}"
+
+CHUNKS_OF_SPAN = f"""
+MATCH (c:Chunk)
+WHERE c.index_version = $version AND c.id > $after AND c.id <= $last
+RETURN {_CHUNK}
+ORDER BY c.id
+LIMIT $limit
+"""
+
+READ_BACK = f"""
+UNWIND $rows AS row
+MATCH (d:Document {{key: row.key}})<-[:FROM_DOCUMENT]-(c:Chunk)
+WHERE c.generation = row.generation
+RETURN {_CHUNK}
+"""
+
+_ANCHOR = """d.document_id AS document_id, d.tenant AS tenant, d.source AS source, d.uri AS uri,
+       d.generation AS generation, d.title AS title, d.fingerprint AS fingerprint, d.access AS access,
+       d.stamp AS stamp, d.content_digest AS content_digest, d.links AS links
+"""
+
+ANCHORS = f"UNWIND $rows AS row MATCH (d:Document {{key: row.key}}) RETURN {_ANCHOR}"
+
+ANCHORS_AFTER = f"""
+MATCH (d:Document)
+WHERE d.index_version = $version AND d.key > $after
+RETURN d.key AS key, {_ANCHOR}
+ORDER BY d.key
+LIMIT $limit
+"""
+
+# Both parts of a generation's chunks that are no row of their own: how many, how many shown, how many follow another.
+CHUNK_COUNTS = """
+UNWIND $rows AS row
+MATCH (d:Document {key: row.key})<-[:FROM_DOCUMENT]-(c:Chunk)
+WHERE c.generation = row.generation
+RETURN row.document_id AS document_id, row.generation AS generation, count(c) AS chunks,
+       sum(CASE WHEN c.live THEN 1 ELSE 0 END) AS live
+"""
+
+NEXT_COUNTS = """
+UNWIND $rows AS row
+MATCH (d:Document {key: row.key})<-[:FROM_DOCUMENT]-(c:Chunk)-[:NEXT_CHUNK]->(n:Chunk)
+WHERE c.generation = row.generation AND n.document_id = c.document_id AND n.generation = c.generation
+  AND n.index = c.index + 1
+RETURN row.document_id AS document_id, row.generation AS generation, count(n) AS edges
+"""
+
+MENTIONS = """
+UNWIND $rows AS row
+MATCH (d:Document {key: row.key})<-[:FROM_DOCUMENT]-(c:Chunk)<-[m:FROM_CHUNK]-(e:Entity)
+WHERE c.generation = row.generation
+RETURN row.document_id AS document_id, row.generation AS generation, e.entity_key AS entity, sum(m.count) AS count
+"""
+
+DOCUMENT_ENTITIES = """
+UNWIND $rows AS row
+MATCH (d:Document {key: row.key})-[r:HAS_ENTITY]->(e:Entity)
+WHERE r.generation = row.generation
+RETURN row.document_id AS document_id, row.generation AS generation, r.role AS role, e.entity_key AS entity
+"""
+
+RELATIONS = """
+UNWIND $rows AS row
+MATCH (s:Entity)-[r:RELATED_TO {document_id: row.document_id}]->(o:Entity)
+WHERE r.generation = row.generation AND s.index_version = $version
+RETURN row.document_id AS document_id, row.generation AS generation, r.kind AS kind,
+       s.entity_key AS subject, o.entity_key AS object
+"""
+
+LINKS = """
+UNWIND $rows AS row
+MATCH (d:Document {key: row.key})-[r:LINKS_TO]->(t:Document)
+WHERE r.generation = row.generation
+RETURN row.document_id AS document_id, row.generation AS generation, r.kind AS kind, t.document_id AS target
+"""
+
+ENTITIES_AFTER = """
+MATCH (e:Entity)
+WHERE e.index_version = $version AND e.key > $after
+RETURN e.key AS key, e.entity_key AS entity_key, e.tenant AS tenant, e.type AS type, e.name AS name
+ORDER BY e.key
+LIMIT $limit
+"""
+
+DOCUMENTS_OF_ENTITIES = """
+UNWIND $keys AS key
+MATCH (e:Entity {key: key})-[:FROM_CHUNK]->(c:Chunk)
+RETURN DISTINCT c.document_id AS document_id, c.generation AS generation
+LIMIT 1000
+"""
+
+DOCUMENTS_WITH_ENTITIES = """
+UNWIND $keys AS key
+MATCH (e:Entity {key: key})<-[r:HAS_ENTITY]-(d:Document)
+RETURN DISTINCT d.document_id AS document_id, r.generation AS generation
+LIMIT 1000
+"""
+
+DOCUMENTS_RELATING_ENTITIES = """
+UNWIND $keys AS key
+MATCH (e:Entity {key: key})-[r:RELATED_TO]-(:Entity)
+RETURN DISTINCT r.document_id AS document_id, r.generation AS generation
+LIMIT 1000
+"""
+
+# Generations of rows that hang on nothing, so that a repair knows whose they are.
+LOOSE = (
+    """
+MATCH (c:Chunk {index_version: $version})
+WHERE NOT EXISTS { (c)-[:FROM_DOCUMENT]->() }
+RETURN DISTINCT c.document_id AS document_id, c.generation AS generation LIMIT $limit
+""",
+    """
+MATCH (e:Entity {index_version: $version})-[r:RELATED_TO]->()
+WITH DISTINCT r.document_id AS document_id, r.generation AS generation
+WHERE NOT EXISTS {
+  MATCH (c:Chunk {document_id: document_id}) WHERE c.generation = generation AND c.index_version = $version
+}
+RETURN document_id, generation LIMIT $limit
+""",
+    """
+MATCH (d:Document {index_version: $version})-[r:HAS_ENTITY|LINKS_TO]->()
+WITH DISTINCT d, r.generation AS generation
+WHERE NOT EXISTS { MATCH (d)<-[:FROM_DOCUMENT]-(c:Chunk) WHERE c.generation = generation }
+RETURN d.document_id AS document_id, generation LIMIT $limit
+""",
+)
+
+UNUSED_ENTITIES = """
+MATCH (e:Entity {index_version: $version})
+WHERE NOT EXISTS { (e)--() }
+RETURN e.key AS key LIMIT $limit
+"""
+
+EMPTY_DOCUMENTS = """
+MATCH (d:Document {index_version: $version})
+WHERE NOT EXISTS { (d)<-[:FROM_DOCUMENT]-() } AND NOT EXISTS { (d)-[:HAS_ENTITY|LINKS_TO]->() }
+RETURN d.key AS key LIMIT $limit
+"""
+
+# --- writing a generation over --------------------------------------------------------------------------------------
+
+# By key too: a chunk whose own properties were altered is not found by its document and generation.
+DELETE_CHUNKS_BY_KEY = """
+UNWIND $keys AS key
+MATCH (c:Chunk {key: key})
+DETACH DELETE c
+"""
+
+DELETE_CHUNKS_BY_ID = """
+UNWIND $ids AS id
+MATCH (c:Chunk {index_version: $version, id: id})
+DETACH DELETE c
+"""
+
+RESET_DOCUMENTS = """
+UNWIND $rows AS row
+MATCH (d:Document {key: row.key})
+SET d += row.properties
+"""
+
+RESET_ENTITIES = """
+UNWIND $rows AS row
+MATCH (e:Entity {key: row.key})
+SET e += row.properties
+"""
+
+SHOW_DESCRIPTION = "MATCH (i:Index {name: $name}) RETURN i.description AS description"
+SET_DESCRIPTION = "MERGE (i:Index {name: $name}) SET i.version = $version, i.description = $description"
