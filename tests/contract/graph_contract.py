@@ -538,12 +538,50 @@ class GraphReadContract(_OwnVersion):
         graph.prepare()
 
 
+class GraphEraseContract(_OwnVersion):
+    def test_every_row_of_a_document_is_found_whatever_its_generation(
+        self, graph: GraphStore, version: IndexVersion
+    ) -> None:
+        first, second, other = full("a"), full("a", generation=4, texts=("only one",), mentions={}), full("b")
+        write(graph, version, Written("target"), first, other)
+        write(graph, version, second)
+        found = graph.generations_of(version, [first.document_id, Written("never there").document_id])
+        # Chunks, one author, one relation, one link; and the node, which belongs to no generation.
+        assert found == {first.key: 5, second.key: 4, GenerationKey(first.document_id, 0): 1}
+        assert graph.generations_of(index_version(), [first.document_id]) == {}
+        assert graph.generations_of(version, []) == {}
+
+    def test_sweeping_all_that_is_found_of_a_document_leaves_nothing_of_it(
+        self, graph: GraphStore, raw: RawGraph, version: IndexVersion
+    ) -> None:
+        erased = [full("a", generation=number, mentions={0: {"alpha": 1, "secret": 1}}) for number in (1, 3)]
+        kept = full("b", links=("a", "target"))
+        write(graph, version, Written("target"), erased[0], kept)
+        write(graph, version, erased[1])
+        settle(graph, version, erased[1], kept)
+        found = graph.generations_of(version, [erased[0].document_id])
+        graph.sweep(version, list(found), timeout_seconds=SECONDS)
+        assert graph.generations_of(version, [erased[0].document_id]) == {}
+        assert raw.anchor(version, erased[0].document_id) is None
+        assert_no_orphans(graph, version)
+        assert rows(graph, version) == {
+            "documents": 2,
+            "chunks": 4,
+            "entities": 3,
+            "mentions": 3,
+            "document_entities": 1,
+            "relations": 1,
+            "links": 1,
+        }
+
+
 class GraphContract(
     GraphWriteContract,
     GraphTextContract,
     GraphLinkContract,
     GraphSettleContract,
     GraphSweepContract,
+    GraphEraseContract,
     GraphConcurrencyContract,
     GraphReadContract,
 ):

@@ -289,6 +289,21 @@ class VectorSweepContract(_OwnVersion):
         assert count(vectors, version) == 20
 
 
+class VectorEraseContract(_OwnVersion):
+    def test_every_point_of_a_document_is_found_and_sweeping_what_is_found_leaves_nothing(
+        self, vectors: VectorStore, version: IndexVersion
+    ) -> None:
+        first, second, other = Written("a"), Written("a", generation=4, texts=("only one",)), Written("b")
+        upsert(vectors, version, first, second, other)
+        settle(vectors, version, second)
+        found = vectors.generations_of(version, [first.document_id, Written("never there").document_id])
+        assert found == {first.key: 2, second.key: 1}
+        vectors.sweep(version, list(found), timeout_seconds=SECONDS)
+        assert vectors.generations_of(version, [first.document_id]) == {}
+        assert vectors.generations_of(version, []) == {}
+        assert count(vectors, version) == 2
+
+
 class VectorReadContract(_OwnVersion):
     def test_points_stream_in_the_order_of_their_ids(self, vectors: VectorStore, version: IndexVersion) -> None:
         document = Written("a", texts=[f"text {number}" for number in range(2500)])
@@ -412,6 +427,7 @@ class VectorContract(
     VectorRefusalContract,
     VectorSettleContract,
     VectorSweepContract,
+    VectorEraseContract,
     VectorReadContract,
     VectorSearchContract,
 ):

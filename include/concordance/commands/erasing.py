@@ -73,8 +73,11 @@ def _begin(arguments: argparse.Namespace, scope: Scope, adapters: Adapters, sett
         _show({"dry_run": True, "counts": counts}, arguments, title="what an erase would hide")
         return 0
     if not arguments.yes:
-        print_table(("what", "number #"), _rows(counts), title="what will be erased")
-        if input("Erase this for good? It cannot be taken back. Type erase: ").strip() != "erase":
+        # On standard error: the answer on standard output may be read by a program.
+        for name, number in _rows(counts):
+            say(f"{name}: {number}")
+        say("Erase this for good? It cannot be taken back. Type erase:")
+        if input().strip() != "erase":
             raise Conflict("Nothing was erased")
     request = EraseRequest(uuid4(), scope, requested_by=_who(), reason=arguments.reason)
     # Said before it begins: whatever happens from here on, this is the name to go on with.

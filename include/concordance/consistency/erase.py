@@ -158,7 +158,8 @@ def _clear_vectors(erasure: Erasure, adapters: Adapters, settings: Settings) -> 
     for version, documents in _pages(erasure, adapters.ledger.erasing.kept_versions(), adapters):
         if version.state == "building":
             # A version that is only just made may not have its collection yet.
-            adapters.vectors.prepare(version)
+            with fault_points.around("index.prepare"):
+                adapters.vectors.prepare(version)
         with adapters.ledger.erasing.clearing(version, documents) as known:
             stored = adapters.vectors.generations_of(version, documents)
             for some in _slices(known, stored):

@@ -41,7 +41,8 @@ def clear_artefacts(erasure: Erasure, *, adapters: Adapters, settings: Settings)
                 adapters.ledger.erasing.removed_artefacts(erasure.erasure_id, gone)
             removed += gone
     for kind in (*BY_COLUMN, *BY_TEXT, *BY_VERDICT):
-        adapters.staging.discard_unfinished(kind, older_than_seconds=settings.sweep_grace_seconds)
+        with fault_points.around("artefacts.erase"):
+            adapters.staging.discard_unfinished(kind, older_than_seconds=settings.sweep_grace_seconds)
     return removed
 
 
@@ -58,7 +59,8 @@ def _holding_documents(kind: str, erasure: Erasure, adapters: Adapters) -> Itera
         if barred and kind == "chunks":
             texts = tables.from_parquet(content, columns=["document_id", "text_digest"]).to_pylist()
             digests = {row["text_digest"] for row in texts if row["document_id"] in barred}
-            adapters.ledger.erasing.remember_texts(erasure.erasure_id, digests)
+            with fault_points.around("artefacts.erase"):
+                adapters.ledger.erasing.remember_texts(erasure.erasure_id, digests)
         if barred:
             yield name
 

@@ -369,6 +369,11 @@ def _forget(cursor: Cursor, erasure_id: UUID) -> None:
     """Take out of the ledger what it held of the documents; what stays are ids, numbers, states and times."""
     mine: dict[str, Any] = {"erasure": erasure_id}
     cursor.execute(
+        "SELECT 1 FROM sources WHERE source IN "  # noqa: S608 - constants
+        f"(SELECT d.source FROM documents d WHERE d.document_id {_MINE}) ORDER BY source FOR UPDATE",
+        mine,
+    )
+    cursor.execute(
         f"SELECT 1 FROM documents d WHERE d.document_id {_MINE} ORDER BY d.document_id FOR UPDATE",  # noqa: S608 - constants
         mine,
     )

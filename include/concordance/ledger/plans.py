@@ -43,6 +43,7 @@ class QuarantinedDocument:
     uri: str
     stamp: str
     rejected_under: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class Plans:
             )
             documents = {row[1]: KnownDocument(row[0], row[1], row[2], row[3], row[4], tuple(row[5])) for row in cursor}
             cursor.execute(
-                "SELECT d.document_id, d.uri, q.stamp, q.rejected_under FROM quarantine q JOIN documents d "
+                "SELECT d.document_id, d.uri, q.stamp, q.rejected_under, q.reason FROM quarantine q JOIN documents d "
                 "USING (document_id) WHERE q.index_version = %(version)s AND d.source = %(source)s "
                 "AND covers(%(scope)s, d.uri)",
                 values,
@@ -220,7 +221,9 @@ class Plans:
             discovered, unchanged, still_quarantined, erased = _row(cursor)
             counts = {"discovered": discovered, "unchanged": unchanged, "still_quarantined": still_quarantined}
             cursor.execute(
-                "SELECT coalesce(outcome, 'open'), count(*) FROM plan_documents WHERE plan_id = %s GROUP BY 1",
+                # What was to be deleted and was erased is gone as well; only what was listed counts as erased (I6).
+                "SELECT CASE WHEN action = 'delete' AND outcome = 'erased' THEN 'deleted' "
+                "ELSE coalesce(outcome, 'open') END, count(*) FROM plan_documents WHERE plan_id = %s GROUP BY 1",
                 [plan_id],
             )
             outcomes: dict[str, int] = dict(cursor.fetchall())

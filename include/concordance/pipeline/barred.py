@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
+from concordance import fault_points
 from concordance.errors import Conflict
 from concordance.model import PlanEntry
 from concordance.pipeline.adapters import Adapters
@@ -32,7 +33,8 @@ def take_back_erased(artefacts: Sequence[Artefact], documents: Collection[UUID],
     """
     erased = _erased(list(documents), adapters)
     if erased:
-        adapters.staging.discard({artefact.path for artefact in artefacts})
+        with fault_points.around("artefacts.erase"):
+            adapters.staging.discard({artefact.path for artefact in artefacts})
         raise Conflict(
             f"{len(erased)} documents of this shard were erased while it was worked on, and what was staged of them is "
             "removed: start a new run for the others"

@@ -1,7 +1,8 @@
 """The plan's core, pure: a listing and what the ledger knows of it, to added, changed, unchanged and deleted.
 
 A document whose stamp is the one of its current generation, and whose access labels are the source's, is unchanged
-without being read. A document in quarantine stays there unread as long as its stamp and what rejected it are the same.
+without being read. A document in quarantine stays there unread as long as its stamp and what rejected it are the same,
+but for one that could not be read: that says nothing about its content, and it may be readable again under its stamp.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from uuid import UUID
 
 from concordance import ids
 from concordance.ledger.plans import Known, KnownDocument
-from concordance.model import Action, Listed, PlanEntry
+from concordance.model import Action, Listed, PlanEntry, Reason
+
+_NOT_READ = frozenset((Reason.UNREADABLE, Reason.EMPTY, Reason.TOO_LARGE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,9 @@ class Doubtful:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """`entries` have no shard yet; `doubtful` are decided by reading; the other two need nothing."""
+    """`entries` have no shard yet; `doubtful` are decided by reading, and so is what `could_not_be_read` (entries for
+    the case that it can be by now, counted in `still_quarantined` too); the others need nothing. `erased` counts the
+    listed documents that must not come back, whatever the source says."""
 
     entries: tuple[PlanEntry, ...]
     doubtful: tuple[Doubtful, ...]
@@ -34,6 +39,8 @@ class Comparison:
     discovered: int
     vanished_from_quarantine: tuple[UUID, ...]
     known: int
+    erased: int = 0
+    could_not_be_read: tuple[PlanEntry, ...] = ()
 
 
 def compare(
@@ -48,12 +55,16 @@ def compare(
 ) -> Comparison:
     """Decide every listed and every known document. `listing` is complete below the scope that `known` covers."""
     entries: list[PlanEntry] = []
+    could_not_be_read: list[PlanEntry] = []
     doubtful: list[Doubtful] = []
-    unchanged = still_quarantined = discovered = 0
+    unchanged = still_quarantined = discovered = erased = 0
     labels = tuple(sorted(access))
     unseen, unseen_quarantined = dict(known.documents), dict(known.quarantined)
     for listed in listing:
         discovered += 1
+        if known.erased and ids.document_id(tenant=tenant, source=source, uri=listed.uri) in known.erased:
+            erased += 1
+            continue
         current = unseen.pop(listed.uri, None)
         quarantined = unseen_quarantined.pop(listed.uri, None)
         same_rejection = (
@@ -62,8 +73,11 @@ def compare(
             and quarantined.rejected_under == rejected_under
             and not read_all
         )
-        if same_rejection:
+        if quarantined is not None and same_rejection:
             still_quarantined += 1
+            if quarantined.reason in _NOT_READ:
+                action = Action.ADD if current is None else Action.CHANGE
+                could_not_be_read.append(_entry(listed, action, current, tenant=tenant, source=source))
         elif current is None:
             entries.append(_entry(listed, Action.ADD, None, tenant=tenant, source=source))
         elif tuple(sorted(current.access)) != labels:
@@ -84,6 +98,8 @@ def compare(
         discovered=discovered,
         vanished_from_quarantine=tuple(gone.document_id for gone in unseen_quarantined.values()),
         known=len(known.documents),
+        erased=erased,
+        could_not_be_read=tuple(could_not_be_read),
     )
 
 

@@ -1,0 +1,158 @@
+"""`erase` on the real stores of the stack: refused, previewed, hidden, finished; and what it leaves untouched."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from concordance.__main__ import main
+from concordance.ledger import Ledger
+from concordance.settings import Settings
+from support.ledgers import move_clock, skip_versions
+from support.stacks import PORTS, SHORT_TIMES
+
+SECRET = "wolframite"
+NOTES = {
+    "people/ann.md": f"# Ann {SECRET}\n\nAnn digs {SECRET} by the river.\n",
+    "people/bob.md": f"# Bob\n\nBob digs {SECRET} too, see [ann](ann.md).\n",
+    "mine.md": "# The mine\n\nA mine is a hole by the river, see [ann](people/ann.md).\n",
+}
+Command = Callable[..., tuple[int, Any]]
+
+
+@pytest.fixture
+def command(
+    stack: Settings,
+    ledger: Ledger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Command:
+    """Run a command with `--json` on two sources of two tenants; returns its exit code and what it printed."""
+    tables = []
+    for name, tenant in (("notes", "acme"), ("copies", "other")):
+        for note, content in NOTES.items():
+            (tmp_path / name / note).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / note).write_text(content)
+        tables.append(
+            f'[[source]]\nname = "{name}"\nkind = "files"\ntenant = "{tenant}"\nlocation = "{tmp_path / name}"\n'
+        )
+    (tmp_path / "sources.toml").write_text("\n".join(tables))
+    given: dict[str, Any] = {
+        "sources_file": tmp_path / "sources.toml",
+        "staging_url": f"file://{tmp_path / 'staging'}",
+        "embedding_backend": "hash",
+        "max_delete_fraction": 1,
+    }
+    for name in ("state_dir", "graph_heap_bytes", *PORTS, *SHORT_TIMES):
+        given[name] = getattr(stack, name)
+    for name, value in given.items():
+        monkeypatch.setenv(f"AIRFLOW__CONCORDANCE__{name.upper()}", str(value))
+    skip_versions(stack)
+
+    def run(*argv: str) -> tuple[int, Any]:
+        capsys.readouterr()
+        code = main([*argv, "--json"])
+        shown = capsys.readouterr()
+        return code, json.loads(shown.out) if shown.out else shown.err
+
+    return run
+
+
+def found(command: Command, tenant: str) -> set[str]:
+    code, answer = command("search", SECRET, "--tenant", tenant)
+    assert code == 0, answer
+    return {hit["uri"] for hit in answer["hits"] if SECRET in hit["snippet"]}
+
+
+def test_a_document_is_previewed_hidden_finished_and_does_not_come_back(
+    command: Command, stack: Settings, tmp_path: Path
+) -> None:
+    for source in ("notes", "copies"):
+        assert command("ingest", source)[0] == 0
+    assert found(command, "acme") == {"people/ann.md", "people/bob.md"}
+    named = ("--source", "notes", "--uri", "people/ann.md")
+    code, preview = command("erase", *named, "--dry-run")
+    assert (code, preview["counts"]["documents"], preview["counts"]["shown"]) == (0, 1, 1)
+    assert found(command, "acme") == {"people/ann.md", "people/bob.md"}
+
+    code, hidden = command("erase", *named, "--reason", "ticket 7", "--yes")
+    assert (code, hidden["state"]) == (3, "hidden")
+    assert hidden["seconds_left"] > 0
+    assert hidden["artefacts_removed"] > 0
+    assert found(command, "acme") == {"people/bob.md"}
+    assert [one["erasure_id"] for one in command("erase", "--list")[1]["unfinished"]] == [hidden["erasure_id"]]
+    assert command("erase", "--finish", hidden["erasure_id"])[0] == 3
+
+    move_clock(stack, stack.lease_seconds + stack.sweep_grace_seconds + 1)
+    code, erased = command("erase", "--finish", hidden["erasure_id"])
+    assert (code, erased["state"], erased["receipt"]["reason"]) == (0, "erased", "ticket 7")
+    assert command("erase", "--finish", hidden["erasure_id"])[1] == erased
+    assert command("erase", "--list")[1] == {"unfinished": []}
+
+    (tmp_path / "notes" / "people" / "ann.md").write_text(f"# Ann is back\n\nWith more {SECRET} than before.\n")
+    code, report = command("ingest", "notes", "--full")
+    assert (code, report["counts"]["erased"], report["counts"]["unchanged"]) == (0, 1, 2)
+    assert found(command, "acme") == {"people/bob.md"}
+    assert found(command, "other") == {"people/ann.md", "people/bob.md"}
+
+
+def test_a_pattern_and_a_tenant_are_erased_and_the_other_tenant_is_untouched(command: Command, stack: Settings) -> None:
+    for source in ("notes", "copies"):
+        assert command("ingest", source)[0] == 0
+    code, hidden = command("erase", "--source", "copies", "--uri-pattern", "people/*", "--yes")
+    assert (code, hidden["counts"]["documents"]) == (3, 2)
+    assert found(command, "other") == set()
+    code, tenant = command("erase", "--tenant", "other", "--yes")
+    assert (code, tenant["counts"]["documents"], tenant["counts"]["already_erased"]) == (3, 3, 2)
+    move_clock(stack, stack.lease_seconds + stack.sweep_grace_seconds + 1)
+    for erasure in (hidden, tenant):
+        assert command("erase", "--finish", erasure["erasure_id"])[0] == 0
+    assert found(command, "acme") == {"people/ann.md", "people/bob.md"}
+    code, report = command("ingest", "copies")
+    assert (code, report["state"], report["counts"]["erased"]) == (0, "nothing", 3)
+
+
+def test_at_a_terminal_it_asks_and_only_the_word_itself_is_a_yes(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("ingest", "notes")[0] == 0
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    answers = iter(["y", "erase"])
+    monkeypatch.setattr(builtins, "input", lambda: next(answers))
+    named = ("--source", "notes", "--uri", "people/ann.md")
+    assert main(["erase", *named]) == 1
+    assert found(command, "acme") == {"people/ann.md", "people/bob.md"}
+    assert main(["erase", *named]) == 3
+    assert found(command, "acme") == {"people/bob.md"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (("--tenant", "acme"), "--yes"),
+        ((), "exactly|names one document"),
+        (("--source", "notes", "--yes"), "names one document"),
+        (("--source", "notes", "--uri", "a", "--tenant", "acme", "--yes"), "names one document"),
+        (("--finish", "00000000-0000-0000-0000-000000000001", "--tenant", "acme"), "stand alone"),
+        (("--finish", "00000000-0000-0000-0000-000000000001"), "no erasure"),
+        (("--tenant", "nobody", "--yes"), "Nothing to erase"),
+        (("--source", "nowhere", "--uri", "a", "--yes"), "Nothing to erase"),
+        (("--tenant", "acme", "--reason", "x" * 501, "--yes"), "shorter"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_and_changes_nothing(
+    command: Command, argv: tuple[str, ...], word: str
+) -> None:
+    import re
+
+    code, wrong = command("erase", *argv)
+    assert code == 2
+    assert re.search(word, wrong)
+    assert command("erase", "--list")[1] == {"unfinished": []}
