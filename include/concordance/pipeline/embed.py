@@ -21,6 +21,7 @@ from concordance.operations import telemetry
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.plan import rejected_under
+from concordance.pipeline.barred import take_back_erased
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.version import version_of
 from concordance.settings import Settings
@@ -86,7 +87,10 @@ def _make(
         "is_copied", pa.array([digest in vectors.copied for digest in digests], type=pa.bool_())
     )
     content = tables.table_to_parquet(table)
-    return adapters.staging.put("vectors", inputs, content, rows=len(digests), suffix=".parquet")
+    made = adapters.staging.put("vectors", inputs, content, rows=len(digests), suffix=".parquet")
+    documents = {UUID(row["document_id"]) for row in chunks}
+    take_back_erased([made, shard.chunks, shard.documents], documents, adapters=adapters)
+    return made
 
 
 def _copy_known(vectors: _Vectors, digests: Sequence[str], version: IndexVersion, adapters: Adapters) -> None:

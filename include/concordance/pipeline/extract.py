@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from concordance import ids
 from concordance.chunking.splitter import Chunker
@@ -23,6 +24,7 @@ from concordance.parsing.links import resolve_links
 from concordance.parsing.parser import Parser
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.barred import take_back_erased, without_erased
 from concordance.pipeline.fingerprint import fingerprint
 from concordance.pipeline.index import Frozen, frozen_with
 from concordance.pipeline.plan import rejected_under
@@ -45,7 +47,9 @@ def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Se
     documents = adapters.staging.find("documents", inputs)
     chunks = adapters.staging.find("chunks", inputs)
     if documents is None or chunks is None:
-        entries = tables.plan_entries(adapters.staging.read(plan.entries), shard=shard)
+        entries = without_erased(
+            tables.plan_entries(adapters.staging.read(plan.entries), shard=shard), adapters=adapters
+        )
         extracted = _extract_all(plan, entries, version, adapters=adapters, settings=settings)
         # The chunks first: a documents artefact is never without its chunks.
         chunks = adapters.staging.put(
@@ -62,6 +66,8 @@ def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Se
             rows=len(extracted.documents),
             suffix=".parquet",
         )
+        extracted_ids = {UUID(row["document_id"]) for row in extracted.documents}
+        take_back_erased([documents, chunks], extracted_ids, adapters=adapters)
     return ShardReference(
         shard=shard, documents=documents, chunks=chunks, counts={"extracted": documents.rows, "chunks": chunks.rows}
     )

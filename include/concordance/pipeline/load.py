@@ -168,10 +168,13 @@ class _Loading:
         missing = [row for row in evidence if not row["digests_agree"]]
         if missing:
             raise Unavailable(
+        # What was erased while it was written is cleared away at once: it drops out, the others go on.
+        erased = self.adapters.ledger.erased([UUID(row["document_id"]) for row in missing]) if missing else set()
+        missing = [row for row in missing if UUID(row["document_id"]) not in erased]
                 f"{len(missing)} documents of a batch read back differently from what was written, first "
                 f"{missing[0]['document_id']}: the batch is tried again"
             )
-        return evidence
+        return [row for row in evidence if UUID(row["document_id"]) not in erased]
 
     def _evidence_of(self, documents: Sequence[PreparedDocument]) -> list[dict[str, Any]]:
         """The evidence of a batch that an earlier attempt verified: the ledger's rows against both stores."""

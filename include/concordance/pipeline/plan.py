@@ -99,7 +99,7 @@ def _make(
         ledger.plans.make(
             drawn.plan_id,
             entries=entries,
-            counts=PlanCounts(counts["discovered"], counts["unchanged"], counts["still_quarantined"]),
+            counts=PlanCounts(counts["discovered"], counts["unchanged"], counts["still_quarantined"], counts["erased"]),
             restamped=restamped,
             vanished_from_quarantine=compared.vanished_from_quarantine,
             reference=reference.as_json(),
@@ -170,7 +170,8 @@ def _counts(entries: tuple[PlanEntry, ...], compared: Comparison, *, unchanged: 
         **named,
         "unchanged": unchanged,
         "still_quarantined": compared.still_quarantined,
-        "postponed": compared.discovered - touched - unchanged - compared.still_quarantined,
+        "erased": compared.erased,
+        "postponed": compared.discovered - touched - unchanged - compared.still_quarantined - compared.erased,
     }
 
 
