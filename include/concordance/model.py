@@ -102,7 +102,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class RawDocument:
-    """What a source read: the bytes and the metadata that is indexed with them."""
+    """What a source read: the bytes and the metadata that is indexed with them.
+
+    `stamp` is the one that a listing would give for exactly this content, None where the source cannot tell: between a
+    listing and the reading a document may change, and change back later.
+    """
 
     uri: str
     content: bytes
@@ -111,6 +115,7 @@ class RawDocument:
     entities: tuple[DocumentEntity, ...] = ()
     relations: tuple[Relation, ...] = ()
     links: tuple[Link, ...] = ()
+    stamp: str | None = None
 
 
 # --- what parsing and chunking make of it -------------------------------------------------------------------------

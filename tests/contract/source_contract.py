@@ -99,6 +99,14 @@ class SubpathContract:
 
 
 class ReadingContract:
+    def test_what_is_read_has_the_stamp_of_its_listing_or_none(self, shelf: Shelf) -> None:
+        uri = shelf.put("one", "as it was listed")
+        source = shelf.open()
+        before = listing(source)[uri].stamp
+        assert source.read(uri).stamp in (None, before)
+        shelf.put("one", "as it was read, and longer")
+        assert source.read(uri).stamp in (None, listing(shelf.open())[uri].stamp)
+
     def test_every_listed_document_reads_or_is_refused_with_a_reason(self, shelf: Shelf) -> None:
         for name in ("one", "two", "three"):
             shelf.put(name, f"this is {name}")

@@ -54,7 +54,8 @@ class PaperShelf:
     def read(self, uri: str) -> RawDocument:
         if uri not in self.documents:
             raise PoisonDocument(f"document {uri} is gone", reason=Reason.UNREADABLE)
-        return RawDocument(uri, self.documents[uri].encode(), media_type="text/markdown")
+        text = self.documents[uri]
+        return RawDocument(uri, text.encode(), media_type="text/markdown", stamp=ids.text_digest(text))
 
     def names(self) -> Iterator[Entity]:
         yield from ()

@@ -31,7 +31,8 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, str], Known]:
             uri: KnownDocument(document(uri), uri, 3, stamp, "fingerprint", ACCESS) for uri, stamp in current.items()
         },
         quarantined={
-            uri: QuarantinedDocument(document(uri), uri, stamp, under) for uri, (stamp, under) in quarantined.items()
+            uri: QuarantinedDocument(document(uri), uri, stamp, under, "parser_failed")
+            for uri, (stamp, under) in quarantined.items()
         },
     )
 
@@ -94,7 +95,7 @@ def test_other_access_labels_are_a_change_although_the_stamp_stands() -> None:
 
 def test_an_unchanged_document_in_quarantine_is_not_tried_again_until_what_rejected_it_changes() -> None:
     def known(under: str) -> Known:
-        return Known({}, {"a": QuarantinedDocument(document("a"), "a", "s1", under)})
+        return Known({}, {"a": QuarantinedDocument(document("a"), "a", "s1", under, "parser_failed")})
 
     assert compared({"a": "s1"}, known("now")).still_quarantined == 1
     assert len(compared({"a": "s1"}, known("before")).entries) == 1
@@ -120,3 +121,11 @@ def test_shards_cover_every_read_document_within_their_number(sizes: list[int], 
 def test_a_small_run_is_one_shard() -> None:
     entries = [PlanEntry(document("a"), "a", Action.ADD, None, "s", 9_999_999, None)]
     assert cut_into_shards(entries, shard_bytes=10_000_000, max_shards=32)[1] == 1
+
+
+def test_what_could_not_be_read_is_read_again_under_the_same_stamp() -> None:
+    refused = QuarantinedDocument(document("a"), "a", "s1", "now", "unreadable")
+    result = compared({"a": "s1"}, Known({}, {"a": refused}))
+    assert result.still_quarantined == 1
+    assert [(entry.uri, entry.action) for entry in result.could_not_be_read] == [("a", Action.ADD)]
+    assert result.entries == ()

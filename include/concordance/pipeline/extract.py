@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from concordance import ids
+from concordance import fault_points, ids
 from concordance.chunking.splitter import Chunker
 from concordance.chunking.tokens import load_tokenizer
 from concordance.embedding.backends import model_folder
@@ -159,7 +159,8 @@ def _extract_all(
             extracted.documents.append(outcome[0])
             extracted.chunks.extend(outcome[1])
     # Recorded before the artefacts are: an attempt that finds them need not know what was rejected.
-    adapters.ledger.plans.quarantine(plan.plan_id, rejections, rejected_under=rejected_under(version, settings))
+    with fault_points.around("plan.quarantine"):
+        adapters.ledger.plans.quarantine(plan.plan_id, rejections, rejected_under=rejected_under(version, settings))
     for reason, rejected in Counter(rejection.reason for rejection in rejections).items():
         telemetry.count("documents.quarantined", rejected, source=plan.source, reason=reason)
     return extracted
@@ -170,7 +171,12 @@ def _each(
 ) -> Iterator[tuple[PlanEntry, PoisonDocument | tuple[Row, list[Row]]]]:
     for entry in entries:
         try:
-            yield entry, extractor.rows(entry, source.read(entry.uri))
+            raw = source.read(entry.uri)
+            if raw.stamp is not None:
+                # What was read is what is loaded, or rejected, under its own stamp: the listing's may be of something
+                # else by now, which would then never be read.
+                entry = replace(entry, stamp=raw.stamp)
+            yield entry, extractor.rows(entry, raw)
         except PoisonDocument as poison:
             yield entry, poison
 

@@ -7,13 +7,14 @@ Nothing is written to a store here, and nothing else in the run touches a docume
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from concordance import fault_points
 from concordance.errors import Misconfigured, PoisonDocument
 from concordance.ledger.plans import DrawnPlan, PlanCounts
-from concordance.model import Action, IndexVersion, Listed, PlanEntry
+from concordance.model import Action, IndexVersion, Listed, PlanEntry, RawDocument
 from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.compare import Comparison, Doubtful, changed, compare, cut_into_shards
@@ -41,7 +42,8 @@ def make_plan(request: RunRequest, *, adapters: Adapters, settings: Settings) ->
         return PlanReference.from_json(made)
     version = index.ensure_live(adapters, settings)
     scope = normalise_subpath(request.subpath)
-    drawn = adapters.ledger.plans.draw(run_id=request.run_id, source=request.source, scope=scope, version=version)
+    with fault_points.around("plan.draw"):
+        drawn = adapters.ledger.plans.draw(run_id=request.run_id, source=request.source, scope=scope, version=version)
     return _make(request, drawn, scope, source, version, adapters=adapters, settings=settings)
 
 
@@ -71,8 +73,10 @@ def _make(
         read_all=request.mode == "full",
     )
     really_changed, restamped, unread = _decide_by_reading(compared, source, version)
+    readable_again = [entry for entry in compared.could_not_be_read if _is_readable(entry, source)]
+    compared = replace(compared, still_quarantined=compared.still_quarantined - len(readable_again))
     entries, shards = cut_into_shards(
-        _limited([*compared.entries, *really_changed], request.max_documents),
+        _limited([*compared.entries, *really_changed, *readable_again], request.max_documents),
         shard_bytes=settings.shard_bytes,
         max_shards=settings.max_shards,
     )
@@ -93,7 +97,8 @@ def _make(
         notices=_notices(version, settings),
     )
     if reference.is_dry or reference.refused:
-        ledger.plans.close(drawn.plan_id)
+        with fault_points.around("plan.close"):
+            ledger.plans.close(drawn.plan_id)
         return reference
     with fault_points.around("plan.make"):
         ledger.plans.make(
@@ -131,21 +136,29 @@ def _decide_by_reading(
     restamped: list[tuple[Any, int, str]] = []
     same = 0
     for doubtful in compared.doubtful:
-        if not _is_same(doubtful, source, version):
+        raw = _read(doubtful.listed.uri, source)
+        if raw is None or not _is_same(raw, doubtful, source, version):
+            # One that cannot be read: extract reads it again and gives the reason, the current generation stays.
             changed_entries.append(changed(doubtful))
-        elif doubtful.listed.stamp != doubtful.known.stamp:
+        elif doubtful.listed.stamp != doubtful.known.stamp and raw.stamp in (None, doubtful.listed.stamp):
             restamped.append((doubtful.known.document_id, doubtful.known.generation, doubtful.listed.stamp))
         else:
             same += 1
     return changed_entries, restamped, same
 
 
-def _is_same(doubtful: Doubtful, source: Source, version: IndexVersion) -> bool:
+def _read(uri: str, source: Source) -> RawDocument | None:
     try:
-        raw = source.read(doubtful.listed.uri)
+        return source.read(uri)
     except PoisonDocument:
-        # Extract reads it again and gives the reason; the generation that is current stays until then and after.
-        return False
+        return None
+
+
+def _is_readable(entry: PlanEntry, source: Source) -> bool:
+    return _read(entry.uri, source) is not None
+
+
+def _is_same(raw: RawDocument, doubtful: Doubtful, source: Source, version: IndexVersion) -> bool:
     found = fingerprint(raw, access=source.declaration.access, index_settings=version.settings)
     return found == doubtful.known.fingerprint
 

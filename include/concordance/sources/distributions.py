@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PathDistribution
 from pathlib import Path
 from typing import ClassVar
@@ -48,6 +48,11 @@ class _Installed:
     metadata: Path
     version: str
 
+    def stamp(self) -> tuple[str, int]:
+        """The stamp of the metadata file as it is now, and its size. Raises `OSError`."""
+        found = self.metadata.stat()
+        return f"{self.version}-{found.st_size:x}-{found.st_mtime_ns:x}", found.st_size
+
 
 class DistributionsSource:
     """Documents are the READMEs of the distributions in some folders; the first of one name on the path wins."""
@@ -77,13 +82,12 @@ class DistributionsSource:
             if not is_below(uri, below):
                 continue
             try:
-                found = installed.metadata.stat()
+                stamp, size = installed.stamp()
             except FileNotFoundError:
                 continue  # uninstalled since its folder was read
             except OSError as error:
                 raise self._listing_stopped(installed.metadata, error) from None
-            stamp = f"{installed.version}-{found.st_size:x}-{found.st_mtime_ns:x}"
-            yield Listed(uri, stamp, found.st_size)
+            yield Listed(uri, stamp, size)
 
     def read(self, uri: str) -> RawDocument:
         """The README and what the metadata states. Raises `PoisonDocument` (`no_text` without a README) or
@@ -98,8 +102,10 @@ class DistributionsSource:
         installed = self._index[uri]
         self._check_size(uri, installed.metadata)
         try:
-            metadata = PathDistribution(installed.folder).metadata
-            return package_metadata.document(uri, metadata)
+            before, _ = installed.stamp()
+            found = package_metadata.document(uri, PathDistribution(installed.folder).metadata)
+            # One that was installed anew meanwhile has a stamp that no listing gives: the next run reads it again.
+            return replace(found, stamp=before if installed.stamp()[0] == before else "")
         except (OSError, UnicodeError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise PoisonDocument(
                 f"document {uri} of source {self.declaration.name}: its metadata cannot be read "

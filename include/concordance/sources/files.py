@@ -72,7 +72,8 @@ class FilesSource:
     def read(self, uri: str) -> RawDocument:
         """The file's bytes. Raises `PoisonDocument` (`unreadable`, `empty`, `too_large`) or `Unavailable`."""
         self._check_is_of_source(uri)
-        return RawDocument(uri=uri, content=self._tree.read(uri, limit=self._max_bytes))
+        content, stamp = self._tree.read(uri, limit=self._max_bytes)
+        return RawDocument(uri=uri, content=content, stamp=stamp)
 
     def names(self) -> Iterator[Entity]:
         """Only the declared names: a file declares none."""

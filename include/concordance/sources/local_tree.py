@@ -55,12 +55,12 @@ class LocalTree:
         if self._root_identity() != before:
             raise Unavailable(f"source {self._source}: its folder was replaced while it was listed: list it again")
 
-    def read(self, uri: str, *, limit: int) -> bytes:
-        """The bytes of one document, at most `limit`. Raises `PoisonDocument` or `Unavailable`."""
+    def read(self, uri: str, *, limit: int) -> tuple[bytes, str | None]:
+        """The bytes of one document, at most `limit`, and their stamp. Raises `PoisonDocument` or `Unavailable`."""
         for _ in range(_READ_ATTEMPTS):
-            content = self._read_once(uri, limit)
-            if content is not None:
-                return content
+            found = self._read_once(uri, limit)
+            if found is not None:
+                return found
         raise PoisonDocument(
             f"document {uri} of source {self._source} changed each time it was read: the next run reads it again",
             reason=Reason.UNREADABLE,
@@ -120,7 +120,7 @@ class LocalTree:
                         if only is None:
                             folders.append((entry.path, uri))
                     elif self._wanted(uri) and (found := self._document_stat(entry)) is not None:
-                        yield Listed(uri, f"{found.st_size:x}-{found.st_mtime_ns:x}", found.st_size)
+                        yield Listed(uri, _stamp(found), found.st_size)
                 except FileNotFoundError:
                     continue  # deleted since its folder was read: not a document any more
                 except OSError as error:
@@ -166,8 +166,8 @@ class LocalTree:
             "Make the folder readable and run again"
         )
 
-    def _read_once(self, uri: str, limit: int) -> bytes | None:
-        """The content, or None when the file changed meanwhile."""
+    def _read_once(self, uri: str, limit: int) -> tuple[bytes, str] | None:
+        """The content and its stamp, or None when the file changed meanwhile."""
         try:
             descriptor = os.open(self._located(uri), _OPEN_FLAGS)
             with open(descriptor, "rb", buffering=0) as file:
@@ -179,8 +179,9 @@ class LocalTree:
                 after = os.fstat(file.fileno())
         except OSError as error:
             raise self._unreadable(uri, error) from None
-        same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-        return content if same and len(content) == after.st_size else None
+        if _stamp(before) != _stamp(after) or len(content) != after.st_size:
+            return None
+        return content, _stamp(after)
 
     def _located(self, uri: str) -> str:
         path = self._start(uri)
@@ -216,6 +217,10 @@ class LocalTree:
                 reason=Reason.UNREADABLE,
             )
         return Unavailable(f"source {self._source} does not answer ({name}) while {uri} is read: run again")
+
+
+def _stamp(found: os.stat_result) -> str:
+    return f"{found.st_size:x}-{found.st_mtime_ns:x}"
 
 
 def _read_all(descriptor: int, limit: int) -> bytes:

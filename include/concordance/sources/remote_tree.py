@@ -60,8 +60,9 @@ class RemoteTree:
                 "Check that the file system answers and run again"
             ) from None
 
-    def read(self, uri: str, *, limit: int) -> bytes:
-        """The bytes of one document, at most `limit`. Raises `PoisonDocument` or `Unavailable`."""
+    def read(self, uri: str, *, limit: int) -> tuple[bytes, str | None]:
+        """The bytes of one document, at most `limit`, and their stamp where that is an etag: a time may be spelled
+        otherwise in a listing. Raises `PoisonDocument` or `Unavailable`."""
         try:
             path = self._located(uri)
             before = self._fs.info(path)
@@ -86,7 +87,8 @@ class RemoteTree:
             raise PoisonDocument(f"document {uri} of source {self._source} is an empty file", reason=Reason.EMPTY)
         if self._stamp(path, before) != self._stamp(path, after) or len(content) != after.get("size", len(content)):
             raise Unavailable(f"document {uri} of source {self._source} changed while it was read: run again")
-        return content
+        has_etag = any(after.get(key) for key in _ETAGS)
+        return content, self._stamp(path, after) if has_etag else None
 
     def _descend(self, subpath: str) -> Iterator[Listed]:
         start = self._start(subpath)
