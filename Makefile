@@ -93,8 +93,8 @@ faults: $(SET_UP) ## the fault suite alone, in full; prints the table of trials 
 	@CONCORDANCE_FAULTS=full CONCORDANCE_FAULTS_TABLE=$${CONCORDANCE_FAULTS_TABLE:-.concordance/faults.json} \
 	  $(PYTHON) -m pytest -m fault $(PYTEST_ARGS)
 
-SEEDS ?= 1000
-simulate: $(SET_UP) ## the seeded simulator alone, 1,000 seeds (make simulate SEEDS=...)
+SEEDS ?= 10000
+simulate: $(SET_UP) ## the seeded simulator alone, 10,000 histories (make simulate SEEDS=...)
 	@CONCORDANCE_SEEDS=$(SEEDS) $(PYTHON) -m pytest tests/simulation $(PYTEST_ARGS)
 
 clean: ## delete caches; .venv and .concordance/ stay

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.safety import SAFETY, SETTLE, WRITES, Stopwatch
+
+from concordance import fault_points
 from concordance.embedding.hashing import HashEmbedder
 from concordance.ledger.migrate import migrate
 from concordance.pipeline.adapters import Adapters, open_adapters
@@ -101,7 +104,8 @@ def _against_bare_loop(settings: Settings, folder: Path) -> list[Figure]:
 
         ingest(RunRequest("edited", "warm-up", dry_run=True), adapters=adapters, settings=settings)
         started = time.perf_counter()
-        ran = ingest(RunRequest("corpus", "bench-corpus"), adapters=adapters, settings=settings)
+        with fault_points.hooked(stopwatch := Stopwatch()):
+            ran = ingest(RunRequest("corpus", "bench-corpus"), adapters=adapters, settings=settings)
         pipeline_seconds = time.perf_counter() - started
         with adapters.ledger.snapshot() as snapshot:
             chunks = snapshot.counts(snapshot.live())["chunks"]
@@ -113,6 +117,17 @@ def _against_bare_loop(settings: Settings, folder: Path) -> list[Figure]:
         Figure("bare loop, rate", bare_chunks / bare_seconds, "chunks/s"),
         Figure("bare loop, chunks", bare_chunks, "chunks"),
         Figure("pipeline / bare loop, time for the corpus", pipeline_seconds / bare_seconds, "x", "<= 2.0"),
+        *_safety(stopwatch),
+    ]
+
+
+def _safety(stopwatch: Stopwatch) -> list[Figure]:
+    writes = stopwatch.total(WRITES)
+    return [
+        Figure("writing both stores", writes, "s"),
+        *(Figure(f"  {effect}", stopwatch.total((effect,)), "s") for effect in (*WRITES, *SAFETY, *SETTLE)),
+        Figure("intent, read-back and publish / writing", stopwatch.total(SAFETY) / writes, "x", "<= 0.25"),
+        Figure("settle (raw readers' view) / writing", stopwatch.total(SETTLE) / writes, "x"),
     ]
 
 

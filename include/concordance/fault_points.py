@@ -9,25 +9,62 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-POINTS = frozenset(
-    f"{effect}.{moment}"
-    for effect in (
-        "plan.make",
-        "batch.begin",
-        "graph.write",
-        "graph.links",
-        "vectors.upsert",
-        "batch.verified",
-        "run.publish",
-        "graph.settle",
-        "vectors.settle",
-        "generation.settled",
-        "vectors.sweep",
-        "graph.sweep",
-        "generation.swept",
-    )
-    for moment in ("before", "after")
+RUN_EFFECTS = (
+    "index.create",
+    "index.prepare",
+    "index.live",
+    "index.point",
+    "plan.draw",
+    "artefact.put",
+    "reference.put",
+    "plan.make",
+    "plan.close",
+    "plan.quarantine",
+    "batch.begin",
+    "graph.write",
+    "graph.links",
+    "vectors.upsert",
+    "batch.reject",
+    "batch.verified",
+    "batch.release",
+    "run.publish",
+    "graph.settle",
+    "vectors.settle",
+    "generation.settled",
+    "vectors.sweep",
+    "graph.sweep",
+    "generation.swept",
+    "run.finish",
 )
+ERASE_EFFECTS = ("erase.begin", "vectors.erase", "graph.erase", "artefacts.erase", "erase.done")
+# A repair may be struck at each of these, and the next one finishes it (`tests/faults/test_repairs_struck.py`).
+REPAIR_EFFECTS = (
+    "repair.schema",
+    "repair.describe",
+    "repair.point",
+    "repair.list",
+    "repair.mark",
+    "repair.graph",
+    "repair.links",
+    "repair.vectors",
+    "repair.floor",
+    "repair.remove",
+    "repair.orphans",
+    "repair.artefacts",
+    "repair.reload",
+    "ledger.rebuild",
+)
+
+
+def points_of(*effects: str) -> frozenset[str]:
+    """The names of the points before and after these effects."""
+    return frozenset(f"{effect}.{moment}" for effect in effects for moment in ("before", "after"))
+
+
+RUN_POINTS = points_of(*RUN_EFFECTS)
+ERASE_POINTS = points_of(*ERASE_EFFECTS)
+REPAIR_POINTS = points_of(*REPAIR_EFFECTS)
+POINTS = RUN_POINTS | ERASE_POINTS | REPAIR_POINTS
 
 _hook: Callable[[str], None] | None = None
 

@@ -12,12 +12,18 @@ import contextlib
 import json
 import os
 import tempfile
+import time
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from concordance import ids
+from concordance import fault_points, ids
 from concordance.errors import Corrupt, Unavailable
+
+_UNFINISHED = ".writing-"
+KINDS = ("plan", "documents", "chunks", "vectors", "evidence", "gate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +73,105 @@ class Staging:
         """Store `content` as the artefact of these inputs. If another attempt was first, its artefact is returned."""
         digest = ids.bytes_digest(content)
         artefact = Artefact(kind, f"{kind}/{digest}{suffix}", digest, rows, len(content))
-        if not self._create(artefact.path, content) and self._read(artefact.path) != content:
-            # What stands there is torn or altered: its name says what it must be.
-            self._replace(artefact.path, content)
         reference = {"artefact": artefact.as_json(), "digest": ids.digest(artefact.as_json())}
-        if self._create(f"{kind}/{ids.digest(inputs)}.json", json.dumps(reference).encode()):
-            return artefact
-        first = self.find(kind, inputs)
-        assert first is not None
+        with fault_points.around("artefact.put"):
+            if not self._create(artefact.path, content) and self._read(artefact.path) != content:
+                # What stands there is torn or altered: its name says what it must be.
+                self._replace(artefact.path, content)
+        with fault_points.around("reference.put"):
+            is_first = self._create(f"{kind}/{ids.digest(inputs)}.json", json.dumps(reference).encode())
+        first = artefact if is_first else self.find(kind, inputs)
+        if first is None:
+            raise Unavailable(f"An artefact of kind {kind} was removed while it was staged: try again, it is made anew")
         return first
 
     def read(self, artefact: Artefact) -> bytes:
         """The artefact's content. Raises `Corrupt` when it is missing or not what its digest says."""
         content = self._read(artefact.path)
         if content is None:
-            raise Corrupt(f"The artefact {artefact.path} is not in the staging area: start a new run")
+            raise Corrupt(
+                f"The artefact {artefact.path} is not in the staging area (an erase removes those that hold an erased "
+                "document): start a new run"
+            )
         if ids.bytes_digest(content) != artefact.digest:
             raise Corrupt(f"The artefact {artefact.path} was altered since it was written: start a new run")
         return content
+
+    def contents(self, kind: str) -> Iterator[tuple[str, bytes]]:
+        """Name and content of every staged file of this kind but the references: also what no reference leads to."""
+        for name in self._names(kind):
+            content = None if _is_unfinished(name) else self._read(name)
+            if content is not None and _referred_to(name, content) is None:
+                yield name, content
+
+    def unreferred(self, *, older_than_seconds: float) -> list[str]:
+        """Staged files that no reference leads to, and so no stage can find: a writer died between the two.
+
+        Younger ones may belong to a writer that is still at work.
+        """
+        found: list[str] = []
+        for kind in KINDS:
+            names = self._names(kind)
+            references = {name: self._read(name) for name in names if name.endswith(".json")}
+            led_to = {_referred_to(name, content) for name, content in references.items() if content is not None}
+            contents = [
+                name for name in names if name not in led_to and _referred_to(name, references.get(name) or b"") is None
+            ]
+            found += [name for name in contents if self._age_seconds(name) >= older_than_seconds]
+        return found
+
+    def _age_seconds(self, name: str) -> float:
+        """Seconds since the file was written, by this machine's clock; 0 when it is gone."""
+        try:
+            written: datetime = self._files.modified(f"{self._root}/{name}")
+        except FileNotFoundError:
+            return 0.0
+        except OSError as error:
+            raise self._unavailable(error) from None
+        moment = written if written.tzinfo else written.replace(tzinfo=UTC)
+        return (datetime.now(UTC) - moment).total_seconds()
+
+    def discard(self, names: Collection[str]) -> int:
+        """Remove these files, and before each the references that lead to it; returns how many were there.
+
+        Whoever holds a reference to one finds it gone (`Corrupt`); whoever looks for one by its inputs makes it anew.
+        """
+        for kind in sorted({name.partition("/")[0] for name in names}):
+            for name in self._names(kind):
+                content = self._read(name) if name.endswith(".json") else None
+                if content is not None and _referred_to(name, content) in names:
+                    self._remove(name)
+        return sum(self._remove(name) for name in sorted(names))
+
+    def discard_unfinished(self, kind: str, *, older_than_seconds: float) -> int:
+        """Remove what writers that died have left half written, on a local file system; returns how many files."""
+        if not self._is_local:
+            return 0
+        removed = 0
+        for name in filter(_is_unfinished, self._names(kind)):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - Path(f"{self._root}/{name}").stat().st_mtime >= older_than_seconds:
+                    removed += self._remove(name)
+        return removed
+
+    def _names(self, kind: str) -> list[str]:
+        """The names of all files of this kind, as they are now."""
+        try:
+            found = self._files.ls(f"{self._root}/{kind}", detail=False, refresh=True)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise self._unavailable(error) from None
+        return sorted(f"{kind}/{path.rstrip('/').rpartition('/')[2]}" for path in found)
+
+    def _remove(self, name: str) -> bool:
+        try:
+            self._files.rm_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise self._unavailable(error) from None
+        return True
 
     def _read(self, name: str) -> bytes | None:
         try:
@@ -125,11 +212,26 @@ class Staging:
         )
 
 
+def _is_unfinished(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(_UNFINISHED)
+
+
+def _referred_to(name: str, content: bytes) -> str | None:
+    """The name of the content that this file leads to; None when it is no reference."""
+    if not name.endswith(".json"):
+        return None
+    try:
+        path = json.loads(content)["artefact"]["path"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return path if isinstance(path, str) else None
+
+
 def _create_local(path: Path, content: bytes) -> bool:
     if path.exists():
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -2,24 +2,34 @@
 
 The stages, the ledger and PostgreSQL are the real ones. A store call may fail before it does anything, be applied with
 its answer lost, be applied twice, or be applied late: after the attempt that sent it has gone on, but within its lease,
-as the protocol demands of every request. A fault point may kill the attempt.
+as the protocol demands of every request. A fault point may kill the attempt, or let another one go on. Time is the
+world's own: who waits lets it pass at once, for the ledger as for the attempts.
 """
 
 from __future__ import annotations
 
+import functools
 import random
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
-from uuid import UUID
+from unittest import mock
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+
+import fsspec
+import tenacity
 
 from concordance import fault_points, ids
+from concordance.consistency.erase import EraseRequest, erase, finish
 from concordance.embedding.hashing import HashEmbedder
 from concordance.errors import ConcordanceError, OutcomeUnknown, PoisonDocument, Unavailable
 from concordance.ledger import Ledger
+from concordance.ledger.erasure_scope import Scope
 from concordance.model import Entity, GenerationKey, IndexVersion, Listed, RawDocument, Reason
 from concordance.parsing.parser import Parser
+from concordance.pipeline import load as load_module
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.embed import embed
 from concordance.pipeline.extract import extract
@@ -32,14 +42,21 @@ from concordance.settings import Settings
 from concordance.sources.declaration import SourceDeclaration
 from concordance.staging import Staging
 from concordance.stores.memory import MemoryGraph, MemoryVectors
-from support.ledgers import move_clock
+from simulation.interleaving import Interleaving
+from support.ledgers import connect, move_clock
 
 SOURCE = "shelf"
 NAMES = ("alpha", "beta", "gamma/one", "gamma/two", "delta")
 WORDS = ("river", "stone", "cloud", "ember", "willow", "harbour", "lantern", "meadow")
+# A text that the graph refuses.
+POISON = "arsenic"
 # At how many of the fault points a reader looks.
 READS = 0.4
+# How often time jumps past leases between two steps of a race.
+JUMPS = 0.15
 WRITES = ("write", "write_links", "settle", "hide", "sweep", "upsert")
+# Between these the ledger's rows are locked: another attempt that waits for them would wait for the baton as well.
+_LOCKED = ("vectors.sweep", "graph.sweep", "generation.swept.before", "vectors.erase", "graph.erase")
 
 
 def quick_settings(settings: Settings) -> Settings:
@@ -75,7 +92,7 @@ class Shelf:
         yield from ()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Chance:
     """How often what goes wrong; all zero is a quiet world."""
 
@@ -88,12 +105,11 @@ class Chance:
 
 @dataclass
 class World:
-    """Everything that one seed decides. `log` tells the story of a failing seed."""
+    """Everything that one history decides. `log` tells its story. To be used as a context: `with world.turning():`."""
 
     ledger: Ledger
     settings: Settings
     seed: int
-    staging: Path
     parser: Parser
     shelf: Shelf = field(default_factory=Shelf)
     graph: MemoryGraph = field(default_factory=MemoryGraph)
@@ -103,16 +119,23 @@ class World:
     log: list[str] = field(default_factory=list)
     run_number: int = 0
     samples: int = 0
-    kill_at: str | None = None
-    killed: int = 0
+    now: float = 0.0
+    """Seconds that have passed in the world beyond the machine's own clock."""
+    trap: tuple[str, Callable[[], None]] | None = None
+    """What happens, once, when an attempt passes the point of this name."""
+    trapped: int = 0
+    failing: frozenset[str] = frozenset()
+    """Calls of a store that fail until the world is quiet."""
 
     def __post_init__(self) -> None:
+        self._staging = f"staging-{uuid4()}"
         self.rng = random.Random(self.seed)
+        self.interleaving = Interleaving(choose=lambda count: self.rng.randrange(count), between=self._between)
         self.adapters = Adapters(
             ledger=self.ledger,
             graph=Faulty(self.graph, self),  # type: ignore[arg-type]
             vectors=Faulty(self.vectors, self),  # type: ignore[arg-type]
-            staging=Staging(f"file://{self.staging}"),
+            staging=Staging(f"memory://{self._staging}"),
             parser=self.parser,
             embedder=HashEmbedder(dimension=16),
             declarations={SOURCE: self.shelf.declaration},
@@ -120,36 +143,74 @@ class World:
             opened={SOURCE: self.shelf},
         )
 
+    @contextmanager
+    def turning(self) -> Iterator[World]:
+        """The world's clock and faults are in force inside."""
+        with (
+            connect(self.settings) as self._clock_hand,
+            fault_points.hooked(self._pass),
+            mock.patch.object(load_module, "time", _Clock(self)),
+            mock.patch.object(tenacity.nap, "time", _Clock(self)),
+        ):
+            try:
+                yield self
+            finally:
+                staged = fsspec.filesystem("memory")
+                if staged.exists(self._staging):
+                    staged.rm(self._staging, recursive=True)
+
+    @property
+    def longest_lease_seconds(self) -> float:
+        return self.settings.source_lease_seconds + self.settings.lease_seconds + 1
+
     # --- what happens ---------------------------------------------------------------------------------------------
 
-    def edit(self) -> None:
-        """One change of the source: add, edit, back to an earlier text (A-B-A), delete."""
-        uri = self.rng.choice(NAMES)
-        if uri in self.shelf.documents and self.rng.random() < 0.3:
-            del self.shelf.documents[uri]
+    def edit(self, uri: str, text: str | None) -> None:
+        """The source has this text under this uri now, or none."""
+        if text is None:
+            self.shelf.documents.pop(uri, None)
             self.log.append(f"delete {uri}")
-            return
-        paragraphs = [
-            " ".join(self.rng.choice(WORDS) for _ in range(12)) + f" {self.rng.randrange(3)}."
-            for _ in range(self.rng.randrange(1, 4))
-        ]
-        links = " ".join(f"[see](/{other})" for other in NAMES if other != uri and self.rng.random() < 0.3)
-        self.shelf.documents[uri] = f"# {uri} {self.rng.randrange(2)}\n\n" + "\n\n".join(paragraphs) + f"\n\n{links}\n"
-        self.log.append(f"write {uri}")
+        else:
+            self.shelf.documents[uri] = text
+            self.log.append(f"write {uri}")
 
     def run(self, *, subpath: str = "", again: bool = False) -> bool:
         """One attempt of a run, new or the last one again; True when it came to its end."""
-        if not again:
+        if not again or not self.run_number:
             self.run_number += 1
-        self.log.append(f"run {self.run_number} {subpath!r}{' again' if again else ''}")
-        request = RunRequest(SOURCE, f"run-{self.run_number}", subpath=subpath, allow_deletes=True)
+        name = f"run {self.run_number}"
+        self.log.append(f"{name} {subpath!r}{' again' if again else ''}")
         try:
-            with fault_points.hooked(self._pass):
-                self._walk(request)
+            self._walk(RunRequest(SOURCE, f"run-{self.run_number}", subpath=subpath, allow_deletes=True))
         except (Killed, ConcordanceError) as error:
-            self.log.append(f"  stopped by {type(error).__name__} {error}")
+            self.log.append(f"  {name} stopped by {type(error).__name__} {error}")
             return False
         return True
+
+    def erase(self, uri: str) -> bool:
+        """One attempt to erase a document; True when it is hidden and cleared. `clean_up` finishes it."""
+        self.log.append(f"erase {uri}")
+        name = uuid5(NAMESPACE_URL, f"{uri} {len(self.log)}")
+        request = EraseRequest(name, Scope(source=SOURCE, uri=uri), requested_by="somebody", reason="a request")
+        try:
+            erase(request, adapters=self.adapters, settings=self.settings)
+        except (Killed, ConcordanceError) as error:
+            self.log.append(f"  erase stopped by {type(error).__name__} {error}")
+            return False
+        return True
+
+    def race(self, attempts: Sequence[str]) -> None:
+        """Attempts at once: `new` and `gamma` are runs (of everything, of a sub-path), `again` is the last run once
+        more, `reader` an application that reads slowly; the name of a document erases it."""
+        works: dict[str, Callable[[], object]] = {
+            "new": self.run,
+            "gamma": lambda: self.run(subpath="gamma"),
+            "again": lambda: self.run(again=True),
+            "reader": self.read_slowly,
+            **{uri: functools.partial(self.erase, uri) for uri in NAMES},
+        }
+        self.log.append(f"race of {', '.join(attempts)}")
+        self.interleaving.run([works[name] for name in attempts])
 
     def _walk(self, request: RunRequest) -> None:
         # The stages of pipeline.run without the gates: what they check has tests of its own, and they cost seconds.
@@ -163,20 +224,31 @@ class World:
         report(plan, adapters=self.adapters)
 
     def wait(self, seconds: float) -> None:
-        """Time passes for the ledger; what was still under way arrives before any lease could end."""
+        """Time passes for everybody; what was still under way arrives before any lease could end."""
         self._deliver_late()
-        move_clock(self.settings, seconds)
+        self.now += seconds
+        move_clock(self._clock_hand, seconds)
 
     def quiet(self) -> None:
         """Nothing fails from here on, and every lease has run out."""
-        self.chance = Chance()
-        self.wait(self.settings.source_lease_seconds + self.settings.lease_seconds + 1)
+        self.chance, self.trap, self.failing = Chance(), None, frozenset()
+        self.wait(self.longest_lease_seconds)
 
     def clean_up(self) -> None:
         """After the grace, everything that is due is settled and swept."""
         self.wait(self.settings.lease_seconds + self.settings.sweep_grace_seconds + 1)
-        settle(self.live(), adapters=self.adapters, settings=self.settings)
-        sweep(self.live(), adapters=self.adapters, settings=self.settings)
+        tools: dict[str, Any] = {"adapters": self.adapters, "settings": self.settings}
+        settle(self.live(), **tools)
+        sweep(self.live(), **tools)
+        for erasure in self.ledger.erasing.unfinished():
+            assert finish(erasure.erasure_id, **tools).is_erased
+
+    def erased(self) -> set[UUID]:
+        """The source's documents that must not come back."""
+        return self.ledger.erased([self.document_id(uri) for uri in NAMES])
+
+    def document_id(self, uri: str) -> UUID:
+        return ids.document_id(tenant=self.shelf.declaration.tenant, source=SOURCE, uri=uri)
 
     # --- what goes wrong ------------------------------------------------------------------------------------------
 
@@ -185,15 +257,33 @@ class World:
             self.read_as_an_application()
         if self.late and self.rng.random() < 0.3:
             self.late.pop(self.rng.randrange(len(self.late)))()
-        if self.rng.random() < self.chance.kills or point == self.kill_at:
-            self.killed += 1
-            self.log.append(f"  killed at {point}")
-            raise Killed(point)
+        if not point.startswith(_LOCKED):
+            self.interleaving.step()
+        if self.trap is not None and point == self.trap[0]:
+            spring, self.trap = self.trap[1], None
+            self.trapped += 1
+            spring()
+        if self.rng.random() < self.chance.kills:
+            self.die(point)
 
-    def call(self, name: str, work: Callable[[], Any]) -> Any:
+    def die(self, point: str) -> None:
+        """The attempt that is here ends without another word."""
+        self.log.append(f"  killed at {point}")
+        raise Killed(point)
+
+    def _between(self) -> None:
+        if self.rng.random() < JUMPS:
+            lease, grace = self.settings.lease_seconds, self.settings.sweep_grace_seconds
+            seconds = self.rng.choice([lease + 1, self.longest_lease_seconds, lease + grace + 1])
+            self.log.append(f"  {seconds:.0f} s pass")
+            self.wait(seconds)
+
+    def call(self, name: str, work: Callable[[], Any], given: Sequence[Any]) -> Any:
         """One call of a store, with whatever goes wrong with it."""
         dice = self.rng.random
-        if dice() < self.chance.fails:
+        if name == "write" and any(POISON in chunk.text for chunk in given[1].chunks):
+            raise PoisonDocument("the simulated store refuses a text", reason=Reason.STORE_REFUSED)
+        if name in self.failing or dice() < self.chance.fails:
             raise Unavailable(f"the simulated store fails in {name}")
         if name not in WRITES:
             return work()
@@ -232,15 +322,31 @@ class World:
         assert len({key.document_id for key in generations}) == len(generations), "a document with two generations"
         assert set(committed) <= in_graph, "a current chunk is missing in the graph"
         assert set(committed) <= in_vectors, "a current chunk is missing in the vectors"
+        assert not {key.document_id for key in generations} & self.erased(), "an erased document is current"
 
-    def texts(self) -> dict[UUID, list[str]]:
-        """By document: digests of its current chunks in order."""
-        with self.ledger.snapshot() as snapshot:
-            chunks = sorted(snapshot.committed(snapshot.live()), key=lambda chunk: (chunk.document_id, chunk.ordinal))
-        found: dict[UUID, list[str]] = {}
-        for chunk in chunks:
-            found.setdefault(chunk.document_id, []).append(chunk.text_digest)
-        return found
+    def read_slowly(self) -> None:
+        """A reader that stops between its questions. Past its timeout it starts again, as every reader must."""
+        for _ in range(3):
+            if self.ledger.versions.live() is None:
+                self.interleaving.step()
+                continue
+            with self.ledger.snapshot() as snapshot:
+                began, version = self.now, snapshot.live()
+                committed = list(snapshot.committed(version))
+            found = []
+            for store in (self.graph, self.vectors):
+                self.interleaving.step()
+                if self.now - began > self.settings.reader_timeout_seconds:
+                    break
+                names: list[Any] = [chunk.chunk_id for chunk in committed]
+                if store is self.graph:
+                    names = sorted({_key(chunk) for chunk in committed})
+                found.append(set(store.read_back(version, names)))
+            # The last thing that a reader does is to drop what was erased meanwhile.
+            erased = self.erased()
+            wanted = {chunk for chunk in committed if chunk.document_id not in erased}
+            for rows in found:
+                assert wanted <= rows, "a slow reader misses a chunk that was current when it began"
 
 
 class Faulty:
@@ -254,9 +360,24 @@ class Faulty:
         method = getattr(self._store, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return self._world.call(name, lambda: method(*args, **kwargs))
+            return self._world.call(name, lambda: method(*args, **kwargs), args)
 
         return call
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Stands in for the module `time` where an attempt looks at the clock or waits."""
+
+    world: World
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.world.now
+
+    def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            self.world.interleaving.step()
+            self.world.wait(seconds)
 
 
 def _key(chunk: Any) -> GenerationKey:

@@ -8,16 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+from psycopg import sql
 
 from concordance.ledger import Ledger, open_ledger
 from concordance.ledger.database import connection_string
 from concordance.ledger.migrate import migrate
 from concordance.settings import Settings
 
-_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'concordance' AND tablename <> 'alembic_version'"
+_KEPT = "('alembic_version', 'allowed_steps')"  # written by the migrations
+_TABLES = f"SELECT tablename FROM pg_tables WHERE schemaname = 'concordance' AND tablename NOT IN {_KEPT}"  # noqa: S608
 # Times that decide something, by table: moving the clock on means moving these back.
 _TIMES = {
     "batches": ("lease_until",),
+    "erasures": ("hidden_at",),
     "generations": ("writer_until", "ended_at"),
     "sources": ("lease_until",),
 }
@@ -40,8 +43,11 @@ def empty_ledger(settings: Settings) -> Ledger:
         tables = [str(name) for (name,) in connection.execute(_TABLES)]
         # One statement: foreign keys are judged at its end, so that the order of the tables does not matter. (TRUNCATE
         # makes new files for each table and index, which takes longer than most tests.)
-        emptied = ", ".join(f'"deleted_{table}" AS (DELETE FROM "{table}")' for table in tables)
-        connection.execute(f"WITH {emptied} SELECT 1")
+        emptied = [
+            sql.SQL("{} AS (DELETE FROM {})").format(sql.Identifier(f"deleted_{table}"), sql.Identifier(table))
+            for table in tables
+        ]
+        connection.execute(sql.SQL("WITH {} SELECT 1").format(sql.SQL(", ").join(emptied)))
         connection.execute("INSERT INTO control DEFAULT VALUES")
     return open_ledger(settings)
 
@@ -56,11 +62,11 @@ def unflushed(settings: Settings) -> Iterator[None]:
     """Connections made inside do not wait for the disk. For tests in which nobody kills PostgreSQL."""
     name = settings.effective_ledger_url.rpartition("/")[2]
     with connect(settings) as connection:
-        connection.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+        connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(sql.Identifier(name)))
         try:
             yield
         finally:
-            connection.execute(f'ALTER DATABASE "{name}" RESET synchronous_commit')
+            connection.execute(sql.SQL("ALTER DATABASE {} RESET synchronous_commit").format(sql.Identifier(name)))
 
 
 def skip_versions(settings: Settings) -> None:
@@ -73,12 +79,15 @@ def skip_versions(settings: Settings) -> None:
         )
 
 
-def move_clock(settings: Settings, seconds: float) -> None:
+def move_clock(ledger: Settings | psycopg.Connection[tuple[object, ...]], seconds: float) -> None:
     """Let `seconds` pass for the ledger: its leases and graces are that much older."""
-    with connect(settings) as connection:
-        for table, columns in _TIMES.items():
-            for column in columns:
-                connection.execute(
-                    f"UPDATE {table} SET {column} = {column} - make_interval(secs => %s)",  # noqa: S608 - constants
-                    [seconds],
-                )
+    if isinstance(ledger, Settings):
+        with connect(ledger) as connection:
+            move_clock(connection, seconds)
+        return
+    for table, columns in _TIMES.items():
+        moved = sql.SQL(", ").join(
+            sql.SQL("{0} = {0} - make_interval(secs => %(seconds)s)").format(sql.Identifier(column))
+            for column in columns
+        )
+        ledger.execute(sql.SQL("UPDATE {} SET {}").format(sql.Identifier(table), moved), {"seconds": seconds})

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from concordance import ids
+from concordance import fault_points, ids
 from concordance.errors import GateFailed
 from concordance.model import IndexVersion, Rejection
 from concordance.operations import telemetry
@@ -75,7 +75,7 @@ def _ask(plan: PlanReference, adapters: Adapters, gate: Callable[[], gates.GateR
     try:
         return gate()
     except GateFailed:
-        adapters.ledger.plans.close(plan.plan_id)
+        _close(plan, adapters)
         raise
 
 
@@ -97,16 +97,17 @@ def _carry_out(
     settings: Settings,
 ) -> GateReport:
     stamps = dict(zip(documents["document_id"], documents["stamp"], strict=True)) if "stamp" in documents else {}
-    adapters.ledger.plans.quarantine(
-        plan.plan_id,
-        [
-            Rejection(
-                UUID(str(key)), result.gate, reason, f"rejected by the gate {result.gate}", stamps.get(str(key), "")
-            )
-            for key, reason in sorted(result.rejected.items(), key=lambda item: str(item[0]))
-        ],
-        rejected_under=rejected_under(version, settings),
-    )
+    with fault_points.around("plan.quarantine"):
+        adapters.ledger.plans.quarantine(
+            plan.plan_id,
+            [
+                Rejection(
+                    UUID(str(key)), result.gate, reason, f"rejected by the gate {result.gate}", stamps.get(str(key), "")
+                )
+                for key, reason in sorted(result.rejected.items(), key=lambda item: str(item[0]))
+            ],
+            rejected_under=rejected_under(version, settings),
+        )
     telemetry.count("gate.passed" if result.passed else "gate.failed", 1, gate=result.gate, source=plan.source)
     for reason, rejected in Counter(result.rejected.values()).items():
         telemetry.count("documents.quarantined", rejected, source=plan.source, reason=reason)
@@ -129,6 +130,11 @@ def _require_enough(plan: PlanReference, adapters: Adapters, settings: Settings)
         _refuse(plan, f"{rejected} of its {read} documents were rejected, more than the allowed {most}", adapters)
 
 
+def _close(plan: PlanReference, adapters: Adapters) -> None:
+    with fault_points.around("plan.close"):
+        adapters.ledger.plans.close(plan.plan_id)
+
+
 def _refuse(plan: PlanReference, message: str, adapters: Adapters) -> None:
-    adapters.ledger.plans.close(plan.plan_id)
+    _close(plan, adapters)
     raise GateFailed(f"Run {plan.run_id!r} stops, and nothing of it is visible: {message}")

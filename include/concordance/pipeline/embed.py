@@ -14,14 +14,15 @@ from uuid import UUID
 import numpy as np
 import pyarrow as pa
 
+from concordance import fault_points
 from concordance.embedding.port import Embedder
 from concordance.errors import Misconfigured, PoisonDocument
 from concordance.model import IndexVersion, Reason, Rejection, Vector
 from concordance.operations import telemetry
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
-from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.barred import take_back_erased
+from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.version import version_of
 from concordance.settings import Settings
@@ -155,9 +156,10 @@ def _quarantine(
     stamps = {row["document_id"]: row["stamp"] for row in documents}
     poisoned = sorted({row["document_id"] for row in chunks if row["text_digest"] in refused})
     detail = f"{version.settings.model.name} gave no finite unit vector for one of its texts"
-    adapters.ledger.plans.quarantine(
-        plan.plan_id,
-        [Rejection(UUID(key), "embed", Reason.BAD_VECTOR, detail, stamps[key]) for key in poisoned],
-        rejected_under=rejected_under(version, settings),
-    )
+    with fault_points.around("plan.quarantine"):
+        adapters.ledger.plans.quarantine(
+            plan.plan_id,
+            [Rejection(UUID(key), "embed", Reason.BAD_VECTOR, detail, stamps[key]) for key in poisoned],
+            rejected_under=rejected_under(version, settings),
+        )
     telemetry.count("documents.quarantined", len(poisoned), source=plan.source, reason=Reason.BAD_VECTOR)

@@ -94,7 +94,8 @@ class _Loading:
             with fault_points.around("batch.verified"):
                 ledger.batches.verified(batch_id, begun.token)
         except ConcordanceError:
-            ledger.batches.release(batch_id, begun.token)
+            with fault_points.around("batch.release"):
+                ledger.batches.release(batch_id, begun.token)
             raise
         written = sum(len(document.points) for document in named)
         telemetry.count("chunks.written", written, source=self.plan.source)
@@ -150,9 +151,10 @@ class _Loading:
     def _reject(self, batch_id: UUID, begun: Begun, document: NamedDocument, error: Refusal) -> None:
         reason = Reason(error.reason) if isinstance(error, PoisonDocument) else Reason.STORE_REFUSED
         rejection = Rejection(document.row.document_id, "load", reason, str(error), document.stamp)
-        self.adapters.ledger.batches.reject(
-            batch_id, begun.token, rejection, rejected_under=rejected_under(self.version, self.settings)
-        )
+        with fault_points.around("batch.reject"):
+            self.adapters.ledger.batches.reject(
+                batch_id, begun.token, rejection, rejected_under=rejected_under(self.version, self.settings)
+            )
         telemetry.count("documents.quarantined", source=self.plan.source, reason=reason)
 
     def _read_back(self, documents: Sequence[NamedDocument]) -> list[dict[str, Any]]:
@@ -166,11 +168,11 @@ class _Loading:
         }
         evidence = self._compare(expected)
         missing = [row for row in evidence if not row["digests_agree"]]
-        if missing:
-            raise Unavailable(
         # What was erased while it was written is cleared away at once: it drops out, the others go on.
         erased = self.adapters.ledger.erased([UUID(row["document_id"]) for row in missing]) if missing else set()
         missing = [row for row in missing if UUID(row["document_id"]) not in erased]
+        if missing:
+            raise Unavailable(
                 f"{len(missing)} documents of a batch read back differently from what was written, first "
                 f"{missing[0]['document_id']}: the batch is tried again"
             )

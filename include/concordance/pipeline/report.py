@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from concordance import fault_points
 from concordance.errors import Conflict, Terminal
 from concordance.operations import telemetry
 from concordance.pipeline.adapters import Adapters
@@ -21,7 +22,8 @@ def report(plan: PlanReference, shards: Sequence[ShardReference] = (), *, adapte
         state, counts = "planned", dict(plan.counts)
     elif plan.is_noop:
         # Nothing was to be written, so there is nothing to publish: the plan ends here.
-        adapters.ledger.plans.close(plan.plan_id)
+        with fault_points.around("plan.close"):
+            adapters.ledger.plans.close(plan.plan_id)
         state, counts = "nothing", dict(plan.counts)
     else:
         state, counts = "published", {**plan.counts, **adapters.ledger.plans.outcomes(plan.plan_id)}
@@ -29,8 +31,9 @@ def report(plan: PlanReference, shards: Sequence[ShardReference] = (), *, adapte
         counts[cost] = sum(shard.counts.get(cost, 0) for shard in shards)
     notices = (*plan.notices, *((plan.refused,) if plan.refused else ()))
     ended = RunReport(run_id=plan.run_id, source=plan.source, state=state, counts=counts, notices=notices)
-    adapters.ledger.runs.finish(run_id=plan.run_id, source=plan.source, state=state, report=ended.as_json())
-    for outcome in ("committed", "deleted", "superseded", "unchanged"):
+    with fault_points.around("run.finish"):
+        adapters.ledger.runs.finish(run_id=plan.run_id, source=plan.source, state=state, report=ended.as_json())
+    for outcome in ("committed", "deleted", "superseded", "unchanged", "erased"):
         telemetry.count(f"documents.{outcome}", counts.get(outcome, 0), source=plan.source)
     return ended
 
@@ -44,4 +47,5 @@ def fail(error: Terminal, *, run_id: str, source: str, adapters: Adapters) -> No
     """
     if not isinstance(error, Conflict):
         report = {"error": type(error).__name__}
-        adapters.ledger.runs.finish(run_id=run_id, source=source, state="failed", report=report)
+        with fault_points.around("run.finish"):
+            adapters.ledger.runs.finish(run_id=run_id, source=source, state="failed", report=report)

@@ -1,0 +1,77 @@
+"""Every side effect has a named point before and after it: read from the code, so that a new one without fails here."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from concordance import fault_points
+
+PRODUCT = Path(__file__).resolve().parents[2] / "include" / "concordance"
+# What these modules do to the stores, the ledger and the staging area is what crashes can tear apart.
+MODULES = sorted([*(PRODUCT / "pipeline").glob("*.py"), *(PRODUCT / "consistency").glob("*.py")])
+READS = {
+    "graph": "ping read_back chunks neighbourhoods orphans pointer counts close generations_of",
+    "vectors": "ping read_back vectors points search pointer counts close generations_of drop_duplicates",
+    "staging": "read find contents",
+    "batches": "links_to",
+    "plans": "known rejected outcomes",
+    "runs": "report",
+    "settling": "to_settle to_hide",
+    "versions": "live building frozen",
+    "erasing": "preview get seconds_left kept_versions documents clearing named erased_texts unfinished bars",
+}
+# Without a point, because only time looks at them: a lease renewed too often, or not at all, only ends later
+# or sooner. (`open` takes the source's lease.)
+LEASES = {("runs", "open"), ("runs", "renew"), ("runs", "release")}
+# `put` has its points inside.
+INSIDE = {("staging", "put")}
+
+
+def side_effects(tree: ast.Module) -> Iterator[tuple[ast.Call, str, str]]:
+    """Calls on a store, a part of the ledger or the staging area that are not known to read only."""
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+            continue
+        owner, method = ast.unparse(call.func.value).rpartition(".")[2], call.func.attr
+        if owner in READS and method not in READS[owner].split() and (owner, method) not in LEASES | INSIDE:
+            yield call, owner, method
+
+
+def guarded(tree: ast.Module) -> set[int]:
+    """Lines inside `with fault_points.around(...)`, or of a block whose last words are points of their own."""
+    lines: set[int] = set()
+    for block in ast.walk(tree):
+        if isinstance(block, ast.With):
+            said = ast.unparse(block)
+            if any("fault_points.around" in ast.unparse(item.context_expr) for item in block.items) or (
+                "fault_points.reach" in said
+            ):
+                lines.update(range(block.lineno, (block.end_lineno or block.lineno) + 1))
+    return lines
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: f"{module.parent.name}/{module.name}")
+def test_no_side_effect_is_without_its_points(module: Path) -> None:
+    tree = ast.parse(module.read_text())
+    without = [
+        f"{module.name}:{call.lineno} {owner}.{method}"
+        for call, owner, method in side_effects(tree)
+        if call.lineno not in guarded(tree)
+    ]
+    assert not without, "put these inside `with fault_points.around(...)`, or name them as reads above"
+
+
+def test_every_named_effect_is_in_the_code_and_every_point_in_the_code_is_named() -> None:
+    used = set()
+    for module in PRODUCT.rglob("*.py"):
+        for call in ast.walk(ast.parse(module.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in ("fault_points.around", "fault_points.reach"):
+                (name,) = call.args
+                assert isinstance(name, ast.Constant), f"{module}: a point is named by a constant"
+                used.add(str(name.value).removesuffix(".before").removesuffix(".after"))
+    named = {point.rpartition(".")[0] for point in fault_points.POINTS}
+    assert used == named
