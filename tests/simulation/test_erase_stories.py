@@ -9,13 +9,15 @@ from uuid import UUID
 import pytest
 
 from concordance import ids
-from concordance.errors import ConcordanceError, Conflict, Leased, Unavailable
+from concordance.consistency.bars import restore_bars
+from concordance.errors import ConcordanceError, Conflict, Corrupt, Leased, Unavailable
 from concordance.ledger import Ledger
 from concordance.model import Entity, EntityType, IndexVersion
 from concordance.parsing.parser import Parser
 from concordance.pipeline import tables
 from concordance.settings import Settings
 from concordance.staging import Artefact
+from concordance.stores.memory import MemoryGraph, MemoryVectors
 from simulation.world import World, quick_settings
 from support.erasing import (
     SECRET,
@@ -30,7 +32,7 @@ from support.erasing import (
     shown,
     wait_for_the_grace,
 )
-from support.ledgers import connect
+from support.ledgers import connect, empty_ledger
 
 ALPHA = f"# Alpha {SECRET}\n\nStone, feldspar and {SECRET}. See [beta](/beta).\n"
 BETA = "# Beta\n\nOne cloud over the feldspar. See [alpha](/alpha).\n"
@@ -254,7 +256,7 @@ def test_with_one_store_down_the_other_is_cleared_and_the_failure_is_said(world:
     adapters = world.adapters
     world.adapters = replace(adapters, **{down: Down(down)})  # type: ignore[arg-type]
     asked = request("alpha")
-    with pytest.raises(Unavailable, match=f"hidden, not erased: {down} could not be cleared") as failed:
+    with pytest.raises(Unavailable, match=f"hidden, not erased: {down} could not be done") as failed:
         erase(world, asked)
     assert f"erase --finish {asked.erasure_id}" in str(failed.value)
     other = world.vectors if down == "graph" else world.graph
@@ -310,6 +312,25 @@ def test_a_tenant_s_erasure_takes_all_of_its_documents(world: World) -> None:
     assert world.vectors.counts(version).rows == {"points": 0}
     assert world.run()
     assert shown(world) == set()
+
+
+def test_a_ledger_that_was_lost_bars_again_what_it_had_barred(world: World, stack: Settings) -> None:
+    assert world.run()
+    asked = request("alpha")
+    erase(world, asked)
+    ended(world, asked.erasure_id)
+    empty_ledger(stack).close()
+    world.graph, world.vectors = MemoryGraph(), MemoryVectors()
+    world.adapters = replace(world.adapters, graph=world.graph, vectors=world.vectors)
+    assert restore_bars(world.adapters) == 1
+    assert restore_bars(world.adapters) == 0
+    assert world.run()
+    assert shown(world) == {"beta"}
+    (bars,) = [name for name, _ in world.adapters.staging.contents("bars")]
+    world.adapters.staging._remove(bars)
+    world.adapters.staging._create(bars, b"[]")
+    with pytest.raises(Corrupt, match="says which documents are erased"):
+        restore_bars(world.adapters)
 
 
 def test_an_erasure_of_nothing_known_still_bars_the_document_that_it_names(world: World) -> None:

@@ -12,10 +12,12 @@ Where something of a document stands, and what becomes of it:
 - ledger: quarantine rows with their details, titles (at once); chunk and link rows, digests, stamps, access labels,
   the uri itself, scopes of runs over it alone (at the end). Ids, numbers, states, times and reason codes stay
 - run reports, gate reports of the orchestrator, metrics and XCom: counts and ids only, nothing to remove
-What it does not reach: the source itself (remove it there too, although nothing will read it here); the spelling of an
-entity that a living document names as well; names frozen with an index version (the next rebuild drops them); links to
-it in other documents' texts; log lines that name its uri, until they rotate; pages that an engine has freed but not yet
-overwritten (compaction and log rotation are the engine's own); backups.
+What is kept on purpose: which ids are barred (`bars`), so that a rebuilt ledger bars them again, and the receipt.
+What it does not reach: the source itself (remove it there too, although nothing will read it here); the same words
+under another uri, source or tenant, which is another document; the spelling of an entity that a living document names
+as well; names frozen with an index version (the next rebuild drops them); links to it in other documents' texts; log
+lines that name its uri, until they rotate; pages that an engine has freed but not yet overwritten (compaction and log
+rotation are the engine's own); backups.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import Any
 from uuid import UUID
 
 from concordance import fault_points
+from concordance.consistency.bars import keep_bars
 from concordance.consistency.erased_artefacts import clear_artefacts
 from concordance.errors import ConcordanceError, Conflict, Leased, Transient, Unavailable
 from concordance.ledger.erasing import Erasure
@@ -105,15 +108,17 @@ def finish(erasure_id: UUID, *, adapters: Adapters, settings: Settings) -> Erasu
 
 
 def clear(erasure: Erasure, *, adapters: Adapters, settings: Settings) -> None:
-    """Delete what the two stores and the staging area hold of the documents, in every index version kept.
+    """Delete what the two stores and the staging area hold of the documents, in every index version kept; and stage
+    the bars, for a ledger that is rebuilt.
 
-    Each of the three is tried, also when another one fails: what can go, goes. Raises what failed, as one error.
+    Each of these is tried, also when another one fails: what can go, goes. Raises what failed, as one error.
     """
     failed: dict[str, ConcordanceError] = {}
     steps: dict[str, Callable[[], object]] = {
         "vectors": lambda: _clear_vectors(erasure, adapters, settings),
         "graph": lambda: _clear_graph(erasure, adapters, settings),
         "staging": lambda: clear_artefacts(erasure, adapters=adapters, settings=settings),
+        "bars": lambda: keep_bars(erasure, adapters=adapters),
     }
     for name, step in steps.items():
         try:
@@ -125,7 +130,7 @@ def clear(erasure: Erasure, *, adapters: Adapters, settings: Settings) -> None:
         said = "; ".join(f"{name}: {error}" for name, error in failed.items())
         kind = Unavailable if any(isinstance(error, Transient) for error in failed.values()) else Conflict
         raise kind(
-            f"Erasure {erasure.erasure_id} is hidden, not erased: {', '.join(failed)} could not be cleared ({said}). "
+            f"Erasure {erasure.erasure_id} is hidden, not erased: {', '.join(failed)} could not be done ({said}). "
             f"Once that is mended: {_goes_on(erasure.erasure_id)}"
         ) from next(iter(failed.values()))
 
