@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from concordance import fault_points
+from concordance.consistency import repair, verify
 from concordance.errors import ConcordanceError, Conflict, Leased, Transient
 from concordance.ledger import Ledger
 from concordance.parsing.parser import Parser
@@ -211,12 +212,52 @@ def test_what_an_attempt_of_a_superseded_plan_still_writes_is_never_seen_and_swe
                 halt.go.set()
                 lost = zombie.result(SECONDS)
             assert isinstance(lost, Conflict), f"seed {seed}: the zombie at {halt.point} ended with {lost!r}"
-            with pytest.raises((Conflict, Leased)):
+            with pytest.raises(Conflict):
                 publish(plan, adapters=adapters, settings=adapters.settings)
+            assert _holder(shelf) is None, f"seed {seed}: a late task took the source"
             assert_agree(adapters=adapters, documents=shelf.documents)
             clean_up(adapters=adapters)
             assert _rows_of(plan, shelf) == {"swept"}, f"seed {seed}"
             assert_agree(adapters=adapters, documents=shelf.documents)
+
+
+@pytest.mark.timeout(3600)
+def test_what_a_zombie_writes_after_its_rows_were_swept_is_found_and_removed(
+    stack: Settings, ledger: Ledger, tmp_path: Path, parser: Parser, record_trials: RecordTrials
+) -> None:
+    """A request that no limit of ours held up, by a clock of its own: rows appear that the ledger knows as swept."""
+    del ledger
+    shelf = make_shelf(stack, tmp_path, documents=4, batch_chunks=1000, lease_seconds=60, sweep_grace_seconds=61)
+    with shelf.adapters(parser) as adapters, attempts() as start:
+        run_ungated("first", adapters=adapters)
+        zombies = start("zombie")
+        for seed in trials.seeds(1, full=20):
+            record_trials("F11", engine="embedded, after the sweep")
+            shelf.edit(random.Random(seed), edition=seed + 1)
+            plan, shard = _plan(f"old-{seed}", adapters)
+            halt = Halt(("graph.write.before", "vectors.upsert.before")[seed % 2], "zombie")
+            with fault_points.hooked(halt):
+                zombie = zombies.submit(_load, plan, shard, adapters)
+                assert halt.reached.wait(SECONDS)
+                pass_leases(shelf.settings)
+                shelf.edit(random.Random(seed + 1), edition=seed + 1000)
+                assert run_ungated(f"new-{seed}", adapters=adapters).state == "published"
+                clean_up(adapters=adapters)
+                assert _rows_of(plan, shelf) == {"swept"}, f"seed {seed}"
+                halt.go.set()
+                assert isinstance(zombie.result(SECONDS), ConcordanceError), f"seed {seed}"
+            found = verify(ledger=adapters.ledger, graph=adapters.graph, vectors=adapters.vectors)
+            assert {finding.kind for finding in found.findings} >= {"unexpected"}, f"seed {seed}: {found.findings}"
+            assert repair(adapters=adapters, settings=adapters.settings).is_sound, f"seed {seed}"
+            assert_agree(adapters=adapters, documents=shelf.documents)
+        assert_nothing_left_to_do(adapters=adapters, run_id="last")
+
+
+def _holder(shelf: Shelf) -> object:
+    """The run that holds the source's lease."""
+    with connect(shelf.settings) as connection:
+        (holder,) = connection.execute("SELECT lease_holder FROM sources").fetchone() or (None,)
+        return holder
 
 
 def _rows_of(plan: PlanReference, shelf: Shelf) -> set[str]:

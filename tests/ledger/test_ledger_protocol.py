@@ -350,6 +350,25 @@ def test_one_run_at_a_time_holds_a_source(desk: Desk) -> None:
     desk.ledger.runs.open(run_id="second", source=SOURCE, tenant=TENANT, request={})
 
 
+def test_a_late_task_of_a_closed_run_does_not_take_the_source(desk: Desk) -> None:
+    desk.plan(a=Action.ADD)
+    desk.plan(a=Action.ADD)
+    with pytest.raises(Conflict, match="closed"):
+        desk.ledger.runs.renew(run_id="run-0", source=SOURCE)
+    desk.ledger.runs.open(run_id="run-2", source=SOURCE, tenant=TENANT, request={})
+
+
+def test_a_run_that_can_go_on_keeps_its_source_until_its_plan_is_closed(desk: Desk) -> None:
+    plan_id = desk.plan(a=Action.ADD)
+    desk.ledger.runs.renew(run_id="run-0", source=SOURCE)
+    desk.ledger.runs.give_up(run_id="run-0", source=SOURCE)
+    with pytest.raises(Leased):
+        desk.ledger.runs.open(run_id="run-1", source=SOURCE, tenant=TENANT, request={})
+    desk.ledger.plans.close(plan_id)
+    desk.ledger.runs.give_up(run_id="run-0", source=SOURCE)
+    desk.ledger.runs.open(run_id="run-1", source=SOURCE, tenant=TENANT, request={})
+
+
 def test_known_texts_are_those_of_current_generations_only(desk: Desk) -> None:
     desk.publish("a", text="kept")
     plan_id = desk.plan(b=Action.ADD)

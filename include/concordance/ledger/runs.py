@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from concordance.errors import Leased
+from concordance.errors import Conflict, Leased
 from concordance.ledger.database import Cursor, Database
 
 
@@ -38,15 +38,28 @@ class Runs:
         return self._database.transact("open a run", work)
 
     def renew(self, *, run_id: str, source: str) -> None:
-        """Hold the source's lease for another span. Raises `Leased` when another run took it meanwhile."""
-        self._database.transact(
-            "renew a source's lease",
-            lambda cursor: _take(cursor, source=source, run_id=run_id, seconds=self._lease_seconds),
-        )
+        """Hold the source's lease for another span. Raises `Leased` when another run took it meanwhile, `Conflict` when
+        the run no longer holds it and its plan is closed: a late task must not keep the next run out."""
+
+        def work(cursor: Cursor) -> None:
+            if not _holds(cursor, source=source, run_id=run_id) and _is_closed(cursor, run_id):
+                raise Conflict(f"The plan of run {run_id!r} of source {source!r} is closed: start a new run")
+            _take(cursor, source=source, run_id=run_id, seconds=self._lease_seconds)
+
+        self._database.transact("renew a source's lease", work)
 
     def release(self, *, run_id: str, source: str) -> None:
         """Give the source's lease back, if this run holds it; the run itself can be taken up again."""
         self._database.transact("release a source", lambda cursor: _give_back(cursor, source=source, run_id=run_id))
+
+    def give_up(self, *, run_id: str, source: str) -> None:
+        """Give the source's lease back if the run's plan is closed: no attempt of this run can go on."""
+
+        def work(cursor: Cursor) -> None:
+            if _holds(cursor, source=source, run_id=run_id) and _is_closed(cursor, run_id):
+                _give_back(cursor, source=source, run_id=run_id)
+
+        self._database.transact("give a run up", work)
 
     def finish(self, *, run_id: str, source: str, state: str, report: dict[str, Any]) -> None:
         """Record how the run ended and give the source's lease back."""
@@ -73,6 +86,19 @@ class Runs:
             return None if row is None else row[0]
 
         return self._database.transact("read a run", work)
+
+
+def _holds(cursor: Cursor, *, source: str, run_id: str) -> bool:
+    cursor.execute("SELECT lease_holder FROM sources WHERE source = %s FOR UPDATE", [source])
+    row = cursor.fetchone()
+    return row is not None and row[0] == run_id
+
+
+def _is_closed(cursor: Cursor, run_id: str) -> bool:
+    """Whether the run has plans, and none of them can still be worked on."""
+    cursor.execute("SELECT bool_and(state = 'closed') FROM plans WHERE run_id = %s", [run_id])
+    row = cursor.fetchone()
+    return row is not None and row[0] is True
 
 
 def _give_back(cursor: Cursor, *, source: str, run_id: str) -> None:

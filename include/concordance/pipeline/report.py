@@ -43,9 +43,11 @@ def fail(error: Terminal, *, run_id: str, source: str, adapters: Adapters) -> No
 
     What it loaded stays open: once the cause is removed (a password, a setting), the run can be taken up again where it
     stopped, until a newer plan of the source closes it. After a `Conflict` nothing is recorded: somebody else was
-    first, maybe another attempt of this very run, which goes on.
+    first, maybe another attempt of this very run, which goes on. Only where its plan is closed nobody does.
     """
-    if not isinstance(error, Conflict):
-        report = {"error": type(error).__name__}
-        with fault_points.around("run.finish"):
+    with fault_points.around("run.finish"):
+        if isinstance(error, Conflict):
+            adapters.ledger.runs.give_up(run_id=run_id, source=source)
+        else:
+            report = {"error": type(error).__name__}
             adapters.ledger.runs.finish(run_id=run_id, source=source, state="failed", report=report)
