@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import neo4j
 import pytest
 
+from concordance import ids
+from concordance.errors import BatchTooLarge
+from concordance.model import IndexVersion
+from concordance.pipeline.isolation import Refusal, write_isolating
+from concordance.resilience import LostRace
 from concordance.settings import Settings
 from contract.bolt_graph import BoltGraphContract
+from contract.graph_contract import SECONDS, rows, settle, write
 from support import neo4j_server
+from support.index_rows import Written
+from support.waiting import wait_for
 
 # The first run fetches 118 MB.
 pytestmark = [pytest.mark.neo4j, pytest.mark.timeout(neo4j_server.FETCH_SECONDS + 300)]
@@ -34,3 +45,84 @@ class TestNeo4jGraph(BoltGraphContract):
         graph = open_graph(settings)
         assert graph.ping() == "Neo4j/5.26.28"
         graph.close()
+
+    def test_a_batch_beyond_the_memory_of_a_transaction_goes_in_by_halves_and_no_document_is_blamed(
+        self, graph: Any, version: IndexVersion
+    ) -> None:
+        documents = [Written(f"large {number}", texts=[f"{number} " + "x" * 1_000_000]) for number in range(40)]
+        pieces: list[int] = []
+        refused: list[tuple[Written, Refusal]] = []
+
+        def write_some(some: Sequence[Written]) -> None:
+            pieces.append(len(some))
+            write(graph, version, *some)
+
+        written = write_isolating(documents, write_some, lambda document, error: refused.append((document, error)))
+        assert refused == []
+        assert written == documents
+        assert len(pieces) > 1
+        assert rows(graph, version)["chunks"] == len(documents)
+
+    def test_a_document_beyond_the_memory_of_a_transaction_is_too_large_by_itself(
+        self, graph: Any, version: IndexVersion
+    ) -> None:
+        with pytest.raises(BatchTooLarge, match="MemoryPoolOutOfMemoryError"):
+            write(graph, version, Written("one", texts=[f"{number} " + "x" * 1_000_000 for number in range(40)]))
+        assert rows(graph, version)["chunks"] == 0
+
+    def test_the_victim_of_a_deadlock_is_written_again(
+        self, graph: Any, settings: Settings, version: IndexVersion, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lost: list[str] = []
+        transact = graph._transact
+
+        def watched(what: str, *given: Any, **options: Any) -> Any:
+            try:
+                return transact(what, *given, **options)
+            except LostRace as error:
+                lost.append(str(error))
+                raise
+
+        monkeypatch.setattr(graph, "_transact", watched)
+        documents = [Written("first"), Written("second"), Written("third")]
+        write(graph, version, *documents)
+        _cross_locks(graph, settings, version, documents)
+        assert "DeadlockDetected" in lost[0]
+        assert sum(chunk.document_id == documents[0].document_id for chunk in graph.chunks(version)) == 2
+
+
+def _cross_locks(graph: Any, settings: Settings, version: IndexVersion, documents: Sequence[Written]) -> None:
+    """Settle three documents, which are locked in order, while a transaction that holds the last wants the first. A
+    third one holds the second until both wait: one of the two must lose."""
+    first, second, last = sorted(ids.node_key(version.version, document.document_id) for document in documents)
+    lock = "MATCH (d:Document {key: $key}) SET d.locked = true REMOVE d.locked"
+    blocked = "SHOW TRANSACTIONS YIELD status WHERE status STARTS WITH 'Blocked' RETURN count(*) AS waiting"
+    auth = (settings.effective_neo4j_user, settings.neo4j_password.get_secret_value())
+    with (
+        neo4j.GraphDatabase.driver(settings.effective_neo4j_url, auth=auth) as driver,
+        driver.session(database=settings.effective_neo4j_database) as session,
+        driver.session(database=settings.effective_neo4j_database) as watcher,
+    ):
+
+        def wait_until_blocked(count: int) -> None:
+            wait_for(
+                lambda: watcher.run(blocked).single(strict=True)["waiting"] >= count, what=f"{count} waits for a lock"
+            )
+
+        gate = session.begin_transaction()
+        gate.run(lock, key=second).consume()
+
+        def backwards(transaction: neo4j.Transaction) -> None:
+            for key in (last, first):
+                transaction.run(lock, key=key).consume()
+
+        threads = [threading.Thread(target=lambda: settle(graph, version, *documents))]
+        # Which of the two the server gives up is its choice: both are the adapter's.
+        threads.append(threading.Thread(target=lambda: graph._write("locking", backwards, timeout_seconds=SECONDS)))
+        for count, thread in enumerate(threads, start=1):
+            thread.start()
+            wait_until_blocked(count)
+        gate.rollback()
+        for thread in threads:
+            thread.join(SECONDS)
+            assert not thread.is_alive()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from concordance.commands.common import Add, add_json, read_settings
@@ -10,6 +11,8 @@ from concordance.commands.output import print_json, print_table, say
 
 if TYPE_CHECKING:
     from concordance.local.health import StackStatus
+    from concordance.local.probes import Probe
+    from concordance.settings import Settings
 
 
 def add_commands(add: Add) -> None:
@@ -25,7 +28,9 @@ def add_commands(add: Add) -> None:
         "status",
         status,
         help="what of the local stack runs, and whether it is healthy",
-        description="Ask every service how it is. Exit code 1 unless all that was started is healthy.",
+        description="Ask every service how it is, and every store for an answer to its driver. Exit code 1 unless all "
+        "that was started is healthy and every store answers. A circuit belongs to one process: the one shown is that "
+        "of this command's own attempt; a worker's is in its log and in the metric store.circuit.",
     )
     add_json(parser)
     parser = add(
@@ -48,8 +53,20 @@ def up(arguments: argparse.Namespace) -> int:
 def status(arguments: argparse.Namespace) -> int:
     from concordance.local import stack
 
-    found = stack.status(read_settings(arguments))
-    return _show(found, arguments, is_well=found.is_healthy)
+    settings = read_settings(arguments)
+    found = stack.status(settings)
+    # Where nothing runs here and no address leads elsewhere there is nobody to ask.
+    elsewhere = (settings.ledger_url, settings.neo4j_url, settings.qdrant_url)
+    probes = _probes(settings) if any(elsewhere) or not found.is_stopped else []
+    answers = all(each.answers for each in probes)
+    return _show(found, arguments, is_well=found.is_healthy and answers, probes=probes)
+
+
+def _probes(settings: Settings) -> list[Probe]:
+    # The drivers take a second and a half to import: a stack that is down is shown without them.
+    from concordance.local.probes import probe
+
+    return probe(settings)
 
 
 def down(arguments: argparse.Namespace) -> int:
@@ -59,7 +76,7 @@ def down(arguments: argparse.Namespace) -> int:
     return _show(found, arguments, is_well=found.is_stopped)
 
 
-def _show(found: StackStatus, arguments: argparse.Namespace, *, is_well: bool) -> int:
+def _show(found: StackStatus, arguments: argparse.Namespace, *, is_well: bool, probes: Sequence[Probe] = ()) -> int:
     if arguments.json:
         print_json(
             {
@@ -78,6 +95,16 @@ def _show(found: StackStatus, arguments: argparse.Namespace, *, is_well: bool) -
                     }
                     for service in found.services
                 ],
+                "stores": [
+                    {
+                        "name": each.store.value,
+                        "answers": each.answers,
+                        "server": each.server,
+                        "circuit": each.circuit,
+                        "detail": each.detail,
+                    }
+                    for each in probes
+                ],
             }
         )
     else:
@@ -88,4 +115,12 @@ def _show(found: StackStatus, arguments: argparse.Namespace, *, is_well: bool) -
                 for service in found.services
             ),
         )
+        if probes:
+            print_table(
+                ("store", "answers", "server", "circuit", "detail"),
+                (
+                    (each.store.value, "yes" if each.answers else "no", each.server, each.circuit, each.detail)
+                    for each in probes
+                ),
+            )
     return 0 if is_well else 1

@@ -13,6 +13,8 @@ public class Neo4jServer {
                 .setConfig(BoltConnector.listen_address, new SocketAddress("127.0.0.1", Integer.parseInt(arguments[1])))
                 .setConfig(GraphDatabaseSettings.auth_enabled, true)
                 .setConfig(GraphDatabaseSettings.pagecache_memory, 64L << 20)
+                // Small enough for a test to reach, large enough for every honest batch of the tests.
+                .setConfig(GraphDatabaseSettings.memory_transaction_max_size, 16L << 20)
                 .build();
         System.out.println("started");
         while (System.in.read() >= 0) { }
