@@ -113,6 +113,12 @@ class Settings(BaseModel):
     source_lease_seconds: float = Field(300, ge=1, le=86_400)
     reader_timeout_seconds: float = Field(30, ge=0.5, le=600)
     sweep_grace_seconds: float = Field(600, ge=1, le=86_400)
+    stale_after_seconds: float = Field(
+        86_400,
+        ge=1,
+        le=31_536_000,
+        description="rows that could be swept for so long, and artefacts that nothing refers to, make a verify unsound",
+    )
     upsert_points: int = Field(256, ge=1, le=10_000)
     upsert_bytes: int = Field(16 * 1024 * 1024, ge=65_536, le=32 * 1024 * 1024)
 

@@ -82,6 +82,56 @@ class BoltGraphContract(GraphContract):
         assert {f"concordance_{label}_key" for label in ("document", "chunk", "entity")} <= constraints
         assert {row[0] for row in raw.values("SHOW INDEXES YIELD state RETURN state")} == {"ONLINE"}
 
+    def test_a_node_edited_by_hand_in_any_way_is_read_and_equals_nothing(
+        self, graph: Any, raw: RawBoltGraph, version: IndexVersion
+    ) -> None:
+        document = Written("a", texts=("one", "two"))
+        write(graph, version, document)
+        settle(graph, version, document)
+        victim, whole = document.chunk_ids(version)[0], set(graph.scan(version))
+        key = ids.node_key(version.version, victim)
+        for change in (
+            "c.text = 'by hand'",
+            "c.text_digest = 'by hand'",
+            "c.text = null",
+            "c.document_id = 'nobody'",
+            "c.generation = 'first'",
+            "c.index = 99",
+            "c.key = 'another'",
+        ):
+            raw.values(f"MATCH (c:Chunk {{key: $key}}) SET {change}", key=key)
+            assert set(graph.scan(version)) != whole, change
+            raw.values("MATCH (c:Chunk {key: 'another'}) SET c.key = $key", key=key)
+            graph.rewrite(version, graph_batch(version, document), [document.row], timeout_seconds=SECONDS)
+            assert set(graph.scan(version)) == whole, change
+        raw.values("MATCH (c:Chunk {key: $key}) SET c.live = false", key=key)
+        assert graph.contents(version, [document.key])[document.key].live == 1
+
+    def test_an_entity_under_another_name_is_found_and_written_over(
+        self, graph: Any, raw: RawBoltGraph, version: IndexVersion
+    ) -> None:
+        document = full("a")
+        write(graph, version, document)
+        key = ids.node_key(version.version, graph_batch(version, document).entities[0].entity_key)
+        raw.values("MATCH (e:Entity {key: $key}) SET e.name = 'somebody else'", key=key)
+        assert list(graph.altered_entities(version)) == [key]
+        graph.rewrite(version, graph_batch(version, document), [document.row], timeout_seconds=SECONDS)
+        assert list(graph.altered_entities(version)) == []
+
+    def test_rows_that_hang_on_nothing_are_named_and_dropped(
+        self, graph: Any, raw: RawBoltGraph, version: IndexVersion
+    ) -> None:
+        document = full("a")
+        write(graph, version, document)
+        key = ids.node_key(version.version, document.document_id)
+        raw.values("MATCH (c:Chunk)-[r:FROM_DOCUMENT]->(d:Document {key: $key}) DELETE r", key=key)
+        assert document.key in graph.loose(version)
+        sweep(graph, version, document)
+        raw.values("CREATE (e:Entity {key: $key, index_version: $version})", key=f"x{key}", version=version.version)
+        while graph.drop_unused(version, timeout_seconds=SECONDS):
+            pass
+        assert not any(rows(graph, version).values())
+
     def test_consecutive_chunks_of_one_generation_are_joined(
         self, graph: Any, raw: RawBoltGraph, version: IndexVersion
     ) -> None:

@@ -16,8 +16,9 @@ from uuid import UUID
 
 import pytest
 
+from concordance import ids
 from concordance.errors import Corrupt, PoisonDocument
-from concordance.model import EntityRow, GenerationKey, IndexVersion, Reason
+from concordance.model import EntityRow, GenerationKey, IndexVersion, Reason, Span
 from concordance.stores import GraphStore
 from support.index_rows import Written, graph_batch, index_version, link_rows
 
@@ -586,3 +587,81 @@ class GraphContract(
     GraphReadContract,
 ):
     """All of it."""
+
+    # --- reconcile
+
+    def test_a_scan_gives_every_chunk_once_and_a_span_gives_its_own_in_order(
+        self, graph: GraphStore, version: IndexVersion
+    ) -> None:
+        documents = [full(f"doc {number}") for number in range(5)]
+        write(graph, version, *documents)
+        ordered = list(graph.chunks(version))
+        assert sorted(graph.scan(version), key=lambda chunk: chunk.chunk_id) == ordered
+        middle = ordered[1:-1]
+        span = Span(middle[0].chunk_id, middle[-1].chunk_id)
+        assert list(graph.chunks(version, span)) == middle
+        assert list(graph.chunks(version, Span(middle[0].chunk_id, middle[0].chunk_id))) == middle[:1]
+
+    def test_contents_are_what_was_written(self, graph: GraphStore, version: IndexVersion) -> None:
+        document = full("a", links=("a",))
+        write(graph, version, document, full("b"))
+        settle(graph, version, document)
+        unknown = GenerationKey(document.document_id, 77)
+        found = graph.contents(version, [document.key, unknown])
+        batch = graph_batch(version, document)
+        content = found[document.key]
+        assert (content.chunks, content.live, content.next_edges) == (
+            len(document.texts),
+            len(document.texts),
+            len(document.texts) - 1,
+        )
+        assert sum(content.mentions.values()) == sum(mention.count for mention in batch.mentions)
+        assert content.mentions.keys() == {mention.entity_key for mention in batch.mentions}
+        assert content.entities == {(str(edge.role), edge.entity_key) for edge in batch.document_entities}
+        assert content.relations == {(str(each.kind), each.subject_key, each.object_key) for each in batch.relations}
+        assert content.links == {(str(link.kind), link.target_id) for link in batch.links}
+        assert content.anchor is not None
+        assert (content.anchor.uri, content.anchor.title) == (document.uri, document.title)
+        assert (found[unknown].chunks, found[unknown].mentions) == (0, {})
+        assert found[unknown].anchor == content.anchor
+
+    def test_whole_chunks_and_anchors_are_given_out(self, graph: GraphStore, version: IndexVersion) -> None:
+        document = full("a")
+        write(graph, version, document)
+        expected = graph_batch(version, document).chunks
+        found = graph.chunk_rows(version, [document.key])
+        assert sorted(found, key=lambda row: row.ordinal) == list(expected)
+        assert graph.anchors(version, [document.document_id]).keys() == {document.document_id}
+        assert [each.uri for each in graph.documents(version)] == ["a"]
+        assert list(graph.altered_entities(version)) == []
+        keys = [ids.node_key(version.version, row.entity_key) for row in graph_batch(version, document).entities]
+        assert set(graph.mentioning(version, keys)) == {document.key}
+
+    def test_a_generation_written_over_is_as_it_was_written_and_shown(
+        self, graph: GraphStore, version: IndexVersion
+    ) -> None:
+        document, other = full("a", links=("b",)), full("b", links=("a",))
+        write(graph, version, document, other)
+        settle(graph, version, document, other)
+        before = rows(graph, version), sorted(graph.scan(version), key=lambda chunk: chunk.chunk_id)
+        contents = graph.contents(version, [document.key, other.key])
+        victim = document.chunk_ids(version)[0]
+        graph.remove(version, [victim], timeout_seconds=SECONDS)
+        assert victim not in {chunk.chunk_id for chunk in graph.chunks(version)}
+        for _ in range(2):
+            graph.rewrite(version, graph_batch(version, document), [document.row], timeout_seconds=SECONDS)
+        assert (rows(graph, version), sorted(graph.scan(version), key=lambda chunk: chunk.chunk_id)) == before
+        assert graph.contents(version, [document.key, other.key]) == contents
+        assert_no_orphans(graph, version)
+        assert not graph.loose(version)
+        assert graph.drop_unused(version, timeout_seconds=SECONDS) == 0
+
+    def test_a_description_is_kept_with_its_version(self, graph: GraphStore, version: IndexVersion) -> None:
+        assert graph.description(version) is None
+        for text in ("first", "x" * 100_000):
+            graph.describe(version, text)
+            assert graph.description(version) == text
+        assert graph.description(replace(version, version=version.version + 1_000_000)) is None
+
+    def test_the_constraints_are_all_there(self, graph: GraphStore) -> None:
+        assert list(graph.schema_gaps()) == []

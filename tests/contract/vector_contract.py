@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from concordance.errors import ConcordanceError, Corrupt, Misconfigured, PoisonDocument
-from concordance.model import IndexVersion, Point, Reason, ScoredPoint, SparseVector, Vector
+from concordance.model import IndexVersion, Point, Reason, ScoredPoint, Span, SparseVector, Vector
 from concordance.stores import VectorStore
 from support.index_rows import DIMENSION, Written, bag_of_words, index_version, points, term, unit_vector
 
@@ -317,6 +317,40 @@ class VectorReadContract(_OwnVersion):
         chunk_ids = [point.chunk_id for point in written]
         assert {chunk.chunk_id for chunk in vectors.read_back(version, chunk_ids)} == set(chunk_ids)
         assert vectors.vectors(version, chunk_ids).keys() == set(chunk_ids)
+
+    def test_a_span_gives_its_own_points_in_order(self, vectors: VectorStore, version: IndexVersion) -> None:
+        upsert(vectors, version, *(Written(f"doc {number}") for number in range(5)))
+        ordered = list(vectors.points(version))
+        middle = ordered[1:-1]
+        assert list(vectors.points(version, Span(middle[0].chunk_id, middle[-1].chunk_id))) == middle
+        assert list(vectors.points(version, Span(middle[0].chunk_id, middle[0].chunk_id))) == middle[:1]
+
+    def test_vectors_that_were_written_are_sound_when_they_are_read(
+        self, vectors: VectorStore, version: IndexVersion
+    ) -> None:
+        written = upsert(vectors, version, *(Written(f"doc {number}") for number in range(3)))
+        assert list(vectors.checked_vectors(version)) == [None] * len(written)
+
+    def test_points_written_over_are_as_they_are_given_and_places_name_their_documents(
+        self, vectors: VectorStore, version: IndexVersion
+    ) -> None:
+        document = Written("a")
+        first, *others = upsert(vectors, version, document)
+        edited = replace(first, title="by hand", dense=np.roll(first.dense, 1))
+        vectors.rewrite(version, [edited], timeout_seconds=SECONDS)
+        assert np.array_equal(vectors.vectors(version, [first.chunk_id])[first.chunk_id], edited.dense)
+        vectors.rewrite(version, [first], timeout_seconds=SECONDS)
+        assert np.array_equal(vectors.vectors(version, [first.chunk_id])[first.chunk_id], first.dense)
+        assert count(vectors, version) == 1 + len(others)
+        place = vectors.places(version, [first.chunk_id])[document.document_id]
+        assert (place.tenant, place.source, place.uri) == (document.tenant, document.source, document.uri)
+        vectors.remove(version, [first.chunk_id], timeout_seconds=SECONDS)
+        assert count(vectors, version) == len(others)
+
+    def test_the_shape_of_a_prepared_version_has_no_gaps(self, vectors: VectorStore, version: IndexVersion) -> None:
+        assert list(vectors.schema_gaps(version)) == []
+        missing = replace(version, version=version.version + 1_000_000)
+        assert vectors.schema_gaps(missing) == [f"the collection {missing.collection} is missing"]
 
     def test_a_collection_that_holds_nothing_streams_nothing(self, vectors: VectorStore, version: IndexVersion) -> None:
         assert list(vectors.points(version)) == []

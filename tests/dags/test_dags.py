@@ -94,9 +94,9 @@ def test_an_erase_asks_a_person_before_it_hides_anything(dags: dict[str, Any]) -
     assert erase["params"] == ["pattern", "reason", "source", "tenant", "uri"]
 
 
-def test_the_nightly_run_is_on_the_clock_and_the_ingest_is_not(dags: dict[str, Any]) -> None:
+def test_the_nightly_run_and_reconcile_are_on_the_clock_and_the_ingest_is_not(dags: dict[str, Any]) -> None:
     scheduled = {dag_id for dag_id, dag in dags["dags"].items() if dag["is_scheduled"]}
-    assert scheduled == {"concordance_nightly"}
+    assert scheduled == {"concordance_nightly", "concordance_reconcile"}
 
 
 def test_a_wrong_sources_file_is_an_import_error_that_says_what_to_do(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`search` and `verify`: reading what was published."""
+"""`search`: reading what was published."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from concordance.commands.common import Add, adapters_of, add_json
-from concordance.commands.output import print_json, print_lines, print_table, printable, say
+from concordance.commands.output import print_json, print_lines, printable, say
 
 if TYPE_CHECKING:
-    from concordance.consistency import VerifyReport
     from concordance.retrieval import Hit, SearchAnswer
     from concordance.sources.declaration import SourceDeclaration
 
@@ -32,16 +31,6 @@ def add_commands(add: Add) -> None:
     )
     parser.add_argument("--source", help="documents of this source only")
     parser.add_argument("--limit", type=int, metavar="N", help="number of hits (default: the setting search_limit)")
-    add_json(parser)
-    parser = add(
-        "verify",
-        verify,
-        help="check that ledger, graph and vectors agree",
-        description=(
-            "Compare the ledger, the graph and the vectors of the live index chunk by chunk (I1 equal sets and "
-            "digests, I2 each once, I4 no orphans). Reads only; also while runs go on. Exit code 1 when unsound."
-        ),
-    )
     add_json(parser)
 
 
@@ -70,18 +59,6 @@ def search(arguments: argparse.Namespace) -> int:
     else:
         _show_answer(answer)
     return 0
-
-
-def verify(arguments: argparse.Namespace) -> int:
-    from concordance.consistency import verify as compare
-
-    with adapters_of(arguments) as (adapters, _):
-        report = compare(ledger=adapters.ledger, graph=adapters.graph, vectors=adapters.vectors)
-    if arguments.json:
-        print_json(report.as_json())
-    else:
-        _show_report(report)
-    return 0 if report.is_sound else 1
 
 
 def _only_tenant(declarations: Mapping[str, SourceDeclaration]) -> str:
@@ -119,30 +96,3 @@ def _show_hit(rank: int, hit: Hit) -> None:
     if linked:
         lines.append((f"   links to {linked}", "dim"))
     print_lines(*lines, ("", ""))
-
-
-def _show_report(report: VerifyReport) -> None:
-    kinds = sorted({kind for rows in report.counts.values() for kind in rows})
-    print_table(
-        ("rows", "ledger #", "graph #", "vectors #"),
-        [
-            ("chunks read", *(report.rows[store] for store in ("ledger", "graph", "vectors"))),
-            ("of them in flight", None, report.recovered["graph"], report.recovered["vectors"]),
-            *(
-                (kind.replace("_", " "), *(report.counts[store].get(kind) for store in ("ledger", "graph", "vectors")))
-                for kind in kinds
-            ),
-        ],
-        title=f"index version {report.index_version}",
-    )
-    if report.is_sound:
-        print_lines(("Sound: ledger, graph and vectors hold the same chunks with the same digests.", "bold"))
-        return
-    print_table(
-        ("invariant", "kind", "store", "rows #", "what", "for example"),
-        (
-            (one.invariant, one.kind.value, one.store.value, one.count, one.what, "; ".join(one.examples[:3]))
-            for one in report.findings
-        ),
-    )
-    print_lines(("Unsound: the findings above say what differs.", "bold"))

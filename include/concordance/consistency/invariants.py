@@ -25,6 +25,10 @@ class Store(StrEnum):
     LEDGER = "ledger"
     GRAPH = "graph"
     VECTORS = "vectors"
+    STAGING = "staging"
+
+
+STORES = (Store.LEDGER, Store.GRAPH, Store.VECTORS)
 
 
 class Kind(StrEnum):
@@ -87,9 +91,9 @@ class SetComparison:
     `untracked` counts differing rows beyond `MAX_GENERATIONS` generations: they are in no tally.
     """
 
-    rows: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(Store, 0))
-    duplicates: dict[Store, Tally] = field(default_factory=lambda: {store: Tally() for store in Store})
-    recovered: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(Store, 0))
+    rows: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(STORES, 0))
+    duplicates: dict[Store, Tally] = field(default_factory=lambda: {store: Tally() for store in STORES})
+    recovered: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(STORES, 0))
     suspects: Suspects = field(default_factory=dict)
     untracked: int = 0
     was_current: set[GenerationKey] = field(default_factory=set)
@@ -160,6 +164,14 @@ def miscounted(keys: Collection[GenerationKey]) -> list[Finding]:
 def gaps(store: Store, what: Iterable[str]) -> list[Finding]:
     """I2: constraints, indexes and the collection's shape."""
     return [Finding("I2", Kind.MISSING, store, 1, each) for each in what]
+
+
+def stray_artefacts(names: Collection[str]) -> list[Finding]:
+    """I4: no staged artefact without the reference by which a stage finds it."""
+    if not names:
+        return []
+    what = "staged artefacts that nothing refers to"
+    return [Finding("I4", Kind.ORPHAN, Store.STAGING, len(names), what, tuple(sorted(names)[:MAX_EXAMPLES]))]
 
 
 def history(forbidden: Mapping[str, int]) -> list[Finding]:

@@ -33,6 +33,7 @@ from concordance.errors import Misconfigured
 from concordance.ledger.reading import Promise
 from concordance.model import GenerationKey, IndexVersion, VectorFault
 from concordance.operations import telemetry
+from concordance.staging import Staging
 from concordance.stores.ports import GraphStore, VectorStore
 
 STALE_AFTER_SECONDS = 86_400.0
@@ -119,15 +120,22 @@ class VerifyReport:
         }
 
 
-def verify(*, ledger: AuditLedger, graph: GraphStore, vectors: VectorStore, scope: Scope | None = None) -> VerifyReport:
-    """Compare the ledger, the graph and the vectors. Reads only.
+def verify(
+    *,
+    ledger: AuditLedger,
+    graph: GraphStore,
+    vectors: VectorStore,
+    scope: Scope | None = None,
+    staging: Staging | None = None,
+) -> VerifyReport:
+    """Compare the ledger, the graph and the vectors, and the staging area if one is given. Reads only.
 
     Raises `Misconfigured` when nothing was published yet, `Unavailable` when a store does not answer: a report is
     about everything that it says, or is not given.
     """
     chosen = scope or Scope()
     with telemetry.timer("verify.duration"):
-        report = _Verifying(ledger, graph, vectors, chosen).report()
+        report = _Verifying(ledger, graph, vectors, chosen, staging).report()
     telemetry.count("verify.sound" if report.is_sound else "verify.unsound")
     for finding in report.findings:
         telemetry.count("verify.findings", finding.count, kind=finding.kind, store=finding.store)
@@ -140,6 +148,7 @@ class _Verifying:
     graph: GraphStore
     vectors: VectorStore
     scope: Scope
+    staging: Staging | None
 
     def report(self) -> VerifyReport:
         with self.ledger.snapshot() as snapshot:
@@ -152,6 +161,7 @@ class _Verifying:
             *invariants.history(forbidden),
             *invariants.gaps(Store.GRAPH, self.graph.schema_gaps()),
             *self._pointers(live),
+            *self._artefacts(),
         ]
         return VerifyReport(
             index_version=live.version,
@@ -234,10 +244,10 @@ class _Verifying:
             moving = frozenset(snapshot.in_flight(version))
             # What is current belongs to the comparison, also while it waits to be settled.
             left_out = moving - current_of(snapshot, version, moving)
-            graph = pool.submit(lambda: Fold(buckets).take(self.graph.scan(version), leave_out=left_out))
-            vectors = pool.submit(lambda: Fold(buckets).take(self.vectors.points(version), leave_out=left_out))
+            of_graph = pool.submit(lambda: Fold(buckets).take(self.graph.scan(version), leave_out=left_out))
+            of_vectors = pool.submit(lambda: Fold(buckets).take(self.vectors.points(version), leave_out=left_out))
             ledger = Fold(buckets).take(snapshot.committed(version))
-            folds = {Store.LEDGER: ledger, Store.GRAPH: graph.result(), Store.VECTORS: vectors.result()}
+            folds = {Store.LEDGER: ledger, Store.GRAPH: of_graph.result(), Store.VECTORS: of_vectors.result()}
         for store, fold in folds.items():
             seen.rows[store] = fold.rows
             seen.recovered[store] = fold.in_flight
@@ -345,6 +355,12 @@ class _Verifying:
                 return []  # flipped meanwhile: the pointers rightly name another version
         return found
 
+    def _artefacts(self) -> list[Finding]:
+        if self.staging is None or self.scope.sampled is not None:
+            return []
+        names = self.staging.unreferred(older_than_seconds=self.scope.stale_after_seconds)
+        return invariants.stray_artefacts(names)
+
     def _alias(self) -> int | None:
         try:
             return self.vectors.pointer()
@@ -359,7 +375,7 @@ class _Verifying:
         return VersionReport(
             version=version,
             findings=(*invariants.gaps(Store.VECTORS, gaps), *([lost] if counts["chunks"] else [])),
-            rows=dict.fromkeys((store.value for store in Store), 0),
+            rows=dict.fromkeys((store.value for store in invariants.STORES), 0),
             recovered=dict.fromkeys((Store.GRAPH.value, Store.VECTORS.value), 0),
             moved=0,
             counts={Store.LEDGER.value: counts, Store.GRAPH.value: {}, Store.VECTORS.value: {}},

@@ -65,11 +65,14 @@ _COUNTERS = (
     Metric("verify.sound", Unit.COUNT, (), "verifications that found nothing"),
     Metric("verify.unsound", Unit.COUNT, (), "verifications that found something"),
     Metric("verify.findings", Unit.COUNT, ("kind", "store"), "rows that a verification found wrong"),
+    Metric("repair.done", Unit.COUNT, ("what",), "rows, documents and marks that a repair put right, by kind"),
+    Metric("repair.waiting", Unit.COUNT, ("source",), "damaged documents that wait for a reload"),
 )
 _TIMINGS = (
     Metric("stage.duration", Unit.MILLISECONDS, ("stage", "source"), "wall time of one stage task"),
     Metric("search.duration", Unit.MILLISECONDS, (), "wall time of one search, its query's embedding included"),
     Metric("verify.duration", Unit.MILLISECONDS, (), "wall time of one verification"),
+    Metric("repair.duration", Unit.MILLISECONDS, (), "wall time of one repair, its verifications included"),
 )
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*_COUNTERS, *_TIMINGS)}
 

@@ -105,6 +105,17 @@ def name(
     settings: IndexSettings,
 ) -> NamedDocument:
     """The rows of one generation. `vectors` by text digest."""
+    row, graph = graph_rows(document, generation, index_version=index_version)
+    return NamedDocument(
+        row=row,
+        stamp=document.fields["stamp"],
+        graph=graph,
+        points=tuple(point_of(row, chunk, vectors[chunk.text_digest], settings) for chunk in graph.chunks),
+    )
+
+
+def graph_rows(document: PreparedDocument, generation: int, *, index_version: int) -> tuple[DocumentRow, GraphBatch]:
+    """What one generation writes into the graph."""
     fields = document.fields
     row = DocumentRow(
         document_id=document.document_id,
@@ -116,13 +127,7 @@ def name(
         fingerprint=fields["fingerprint"],
         access=tuple(fields["access"]),
     )
-    chunks = tuple(_chunk_rows(document, generation, index_version))
-    return NamedDocument(
-        row=row,
-        stamp=fields["stamp"],
-        graph=_graph_rows(document, row, chunks),
-        points=tuple(_point(row, chunk, vectors[chunk.text_digest], settings) for chunk in chunks),
-    )
+    return row, _graph_rows(document, row, tuple(_chunk_rows(document, generation, index_version)))
 
 
 def merge(documents: Sequence[NamedDocument]) -> GraphBatch:
@@ -189,7 +194,8 @@ def _graph_rows(document: PreparedDocument, row: DocumentRow, chunks: Sequence[C
     )
 
 
-def _point(row: DocumentRow, chunk: ChunkRow, dense: Vector, settings: IndexSettings) -> Point:
+def point_of(row: DocumentRow, chunk: ChunkRow, dense: Vector, settings: IndexSettings) -> Point:
+    """The chunk as a point: its sparse part is computed from the text."""
     return Point(
         chunk_id=chunk.chunk_id,
         document_id=row.document_id,

@@ -367,6 +367,14 @@ class MemoryGraph:
         with self._lock:
             self._graphs[version.version].rewrite(batch, settled)
 
+    def remove(self, version: IndexVersion, chunk_ids: Sequence[UUID], *, timeout_seconds: float) -> None:
+        with self._lock:
+            graph = self._graphs[version.version]
+            for chunk_id in chunk_ids:
+                graph.chunks.pop(chunk_id, None)
+                graph.live.discard(chunk_id)
+                graph.degree.subtract(graph.mentions.pop(chunk_id, {}).keys())
+
     def schema_gaps(self) -> list[str]:
         return []
 

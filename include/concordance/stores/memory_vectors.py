@@ -14,6 +14,7 @@ import numpy as np
 from concordance import ids
 from concordance.errors import Misconfigured
 from concordance.model import (
+    Anchor,
     GenerationKey,
     IndexVersion,
     Point,
@@ -196,6 +197,12 @@ class MemoryVectors:
                 claimed = collection.digests.get(point.chunk_id)
                 what = wrong_with({DENSE: point.dense, SPARSE: sparse}, claimed, dimension=dimension)
                 yield VectorFault(point.chunk_id, what) if what else None
+
+    def places(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Anchor]:
+        with self._lock:
+            points = self._collection(version).points
+            found = [points[each] for each in chunk_ids if each in points]
+            return {each.document_id: Anchor(each.document_id, each.tenant, each.source, each.uri) for each in found}
 
     def schema_gaps(self, version: IndexVersion) -> list[str]:
         with self._lock:

@@ -41,7 +41,7 @@ from concordance.settings import Settings
 from concordance.stores import cypher
 from concordance.stores import neo4j_reconcile as reconcile
 from concordance.stores.checks import check_batch, is_itself
-from concordance.stores.cypher_reconcile import READ_BACK, SET_DESCRIPTION, SHOW_DESCRIPTION
+from concordance.stores.cypher_reconcile import DELETE_CHUNKS_BY_ID, READ_BACK, SET_DESCRIPTION, SHOW_DESCRIPTION
 from concordance.stores.graph_rows import Rows, document_rows, generation_rows, link_rows, settle_rows, write_queries
 from concordance.stores.translate_neo4j import Call, translate
 
@@ -297,6 +297,10 @@ class Neo4jGraph:
             lambda tx: reconcile.rewrite(tx, version, batch, settled),
             timeout_seconds=timeout_seconds,
         )
+
+    def remove(self, version: IndexVersion, chunk_ids: Sequence[UUID], *, timeout_seconds: float) -> None:
+        parameters = {"ids": [str(each) for each in chunk_ids], "version": version.version}
+        self._write("removing chunks", _runs(DELETE_CHUNKS_BY_ID, parameters), timeout_seconds=timeout_seconds)
 
     def schema_gaps(self) -> list[str]:
         return self._read("reading the constraints", reconcile.schema_gaps)

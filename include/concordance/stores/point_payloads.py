@@ -13,7 +13,7 @@ from uuid import UUID
 import numpy as np
 
 from concordance import ids
-from concordance.model import Point, StoredChunk
+from concordance.model import Anchor, Point, StoredChunk
 
 DENSE, SPARSE = "dense", "bm25"
 _NOBODY = UUID(int=0)
@@ -68,6 +68,16 @@ def stored_point(point_id: object, payload: Mapping[str, Any]) -> StoredChunk:
             heading_path=list(map(str, heading)) if isinstance(heading, list) else ["?", str(heading)],
             live=payload.get("live") is True,
         ),
+    )
+
+
+def place_of(payload: Mapping[str, Any]) -> Anchor:
+    """The document that a point names."""
+    return Anchor(
+        document_id=_uuid(payload.get("document_id")),
+        tenant=str(payload.get("tenant")),
+        source=str(payload.get("source")),
+        uri=str(payload.get("uri")),
     )
 
 

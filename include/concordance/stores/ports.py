@@ -109,6 +109,9 @@ class GraphStore(Protocol):
         """For repairs: in one transaction all that these generations wrote goes and comes again as the batch has it,
         altered properties included; `settled` of them are shown as `settle` shows them. Other rows stay."""
 
+    def remove(self, version: IndexVersion, chunk_ids: Sequence[UUID], *, timeout_seconds: float) -> None:
+        """For repairs: delete the chunks with these ids, whatever their other properties say."""
+
     def schema_gaps(self) -> Sequence[str]:
         """Constraints and indexes that are missing or not online, in words; empty when all are there (I2)."""
 
@@ -178,6 +181,9 @@ class VectorStore(Protocol):
 
     def remove(self, version: IndexVersion, chunk_ids: Sequence[UUID], *, timeout_seconds: float) -> None:
         """For repairs: delete the points with these ids, whatever their payload says."""
+
+    def places(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Anchor]:
+        """Tenant, source and uri that these points name, by the document id that they name."""
 
     def schema_gaps(self, version: IndexVersion) -> Sequence[str]:
         """What of the version's collection is missing or of another shape, in words; empty when all is there (I2)."""

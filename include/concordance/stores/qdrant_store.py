@@ -19,6 +19,7 @@ from qdrant_client import models
 from concordance.circuit import Circuit
 from concordance.errors import Misconfigured
 from concordance.model import (
+    Anchor,
     GenerationKey,
     IndexVersion,
     Point,
@@ -33,8 +34,8 @@ from concordance.model import (
 from concordance.settings import Settings
 from concordance.stores.checks import check_points, check_query
 from concordance.stores.point_bodies import upsert_bodies
+from concordance.stores.point_payloads import DENSE, SPARSE, place_of
 from concordance.stores.qdrant_requests import Deadline, Requests
-from concordance.stores.point_payloads import DENSE, SPARSE
 from concordance.stores.qdrant_rows import (
     ALIAS,
     COLLECTION,
@@ -268,6 +269,10 @@ class QdrantVectors:
 
     def read_back(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> list[StoredChunk]:
         return [stored(record) for record in self._retrieve(version, chunk_ids, with_payload=True)]
+
+    def places(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Anchor]:
+        found = (place_of(record.payload or {}) for record in self._retrieve(version, chunk_ids, with_payload=True))
+        return {each.document_id: each for each in found}
 
     def vectors(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Vector]:
         return {
