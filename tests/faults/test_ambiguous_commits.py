@@ -17,7 +17,7 @@ from support.fronted import STORES, fronted_shelf
 from support.shelves import assert_agree, assert_nothing_left_to_do, clean_up, pass_leases, run_ungated
 from support.trials import RecordTrials
 
-SEEDS = trials.seeds(5, full=200)
+SEEDS = trials.seeds(3, full=200)
 ENGINES = {"graph": "embedded graph (Bolt)", "vectors": "embedded vectors (REST)", "ledger": "PostgreSQL"}
 
 

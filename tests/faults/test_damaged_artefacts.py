@@ -131,7 +131,7 @@ def test_after_any_damage_that_stays_the_next_run_rebuilds_and_loads_the_right_t
     house: SmallHouse, tmp_path: Path, record_trials: RecordTrials
 ) -> None:
     folder = tmp_path / "staging"
-    for seed in trials.seeds(8, full=200):
+    for seed in trials.seeds(5, full=200):
         record_trials("F16", engine="memory stores, damage stays")
         dice = random.Random(seed)
         house.shelf.documents.update(notes(3, edition=dice.randrange(1000)))

@@ -13,6 +13,7 @@ from concordance import fault_points
 from concordance.errors import Transient, Unavailable
 from concordance.ids import bytes_digest
 from concordance.ledger import Ledger
+from concordance.local import stack as local_stack
 from concordance.parsing.parser import Parser
 from concordance.settings import Settings
 from support import small_disk, trials
@@ -21,6 +22,7 @@ from support.shelves import Shelf, assert_agree, assert_nothing_left_to_do, make
 from support.small_disk import SmallDisk
 from support.stacks import running, stack_settings
 from support.trials import RecordTrials
+from support.waiting import wait_for
 from support.watched import SmallHouse, notes, small_house
 
 pytestmark = pytest.mark.skipif(small_disk.why_not() is not None, reason=str(small_disk.why_not()))
@@ -123,6 +125,7 @@ def test_stores_and_ledger_may_run_out_of_disk_and_go_on_when_there_is_space(
 
 
 def _converges(shelf: Shelf, parser: Parser, *, seed: int) -> None:
+    wait_for(lambda: local_stack.status(shelf.settings).is_healthy, seconds=120, what="the stores' return")
     for _ in range(20):
         try:
             pass_leases(shelf.settings)

@@ -24,7 +24,7 @@ from support.shelves import assert_agree, assert_nothing_left_to_do, clean_up, p
 from support.trials import RecordTrials
 from support.watched import PaperShelf, SmallHouse, notes, small_house
 
-SEEDS = trials.seeds(8, full=200)
+SEEDS = trials.seeds(6, full=200)
 NAMES = tuple(notes(6))
 
 

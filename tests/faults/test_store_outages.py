@@ -18,7 +18,7 @@ from support.fronted import STORES, fronted_shelf
 from support.shelves import assert_agree, assert_nothing_left_to_do, pass_leases, run_ungated
 from support.trials import RecordTrials
 
-SEEDS = trials.seeds(2, full=20)
+SEEDS = trials.seeds(1, full=20)
 NAMES = {"graph": "graph", "vectors": "vector store", "ledger": "ledger"}
 # Retries that end soon.
 SHORT = {"retry_attempts": 2, "pool_acquire_seconds": 1.0}

@@ -39,7 +39,7 @@ from support.shelves import (
 )
 from support.trials import RecordTrials
 
-SEEDS = trials.seeds(4, full=200)
+SEEDS = trials.seeds(3, full=200)
 SECONDS = 60
 # Where an attempt may stand still while another takes its batch over.
 STOPS = (
@@ -197,7 +197,7 @@ def test_what_an_attempt_of_a_superseded_plan_still_writes_is_never_seen_and_swe
     with shelf.adapters(parser) as adapters, attempts() as start:
         run_ungated("first", adapters=adapters)
         zombies = start("zombie")
-        for seed in trials.seeds(2, full=50):
+        for seed in trials.seeds(1, full=50):
             record_trials("F11", engine="embedded")
             dice = random.Random(seed)
             shelf.edit(dice, edition=seed + 1)
