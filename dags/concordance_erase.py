@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from concordance.ledger.erasure_scope import Scope
 
 DECLARED = load_declarations(load_settings())
+# A hundred documents are a few short transactions; a tenant may have a million. Every attempt finds what is done.
+OF_A_TENANT = timedelta(hours=6)
 # What a task is given: the output of an earlier one while the DAG is wired, and its JSON value when the task runs.
 Wire = Any
 
@@ -106,7 +108,10 @@ def request(*, params: Any = None, dag_run: Any = None) -> dict[str, int]:
     return counts
 
 
-@task(doc_md="Hides and bars the documents in one step, then deletes them from both stores and from the staging area.")
+@task(
+    execution_timeout=OF_A_TENANT,
+    doc_md="Hides and bars the documents in one step, then deletes them from both stores and from the staging area.",
+)
 def hide(approval: Wire, *, params: Any = None, dag_run: Any = None, run_id: Any = None) -> dict[str, Any]:
     from concordance.consistency.erase import EraseRequest, erase
 
@@ -134,7 +139,10 @@ def wait(hidden: Wire) -> bool:
         return run.adapters.ledger.erasing.seconds_left(UUID(hidden["erasure_id"])) == 0
 
 
-@task(doc_md="Deletes again, reads both stores back empty, and writes the receipt. Returns its counts.")
+@task(
+    execution_timeout=OF_A_TENANT,
+    doc_md="Deletes again, reads both stores back empty, and writes the receipt. Returns its counts.",
+)
 def finish(hidden: Wire) -> dict[str, Any]:
     from concordance.consistency.erase import finish
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -22,7 +23,10 @@ def erase(glue: ModuleType) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with warnings.catch_warnings():
+        # Airflow's own imports deprecate each other.
+        warnings.simplefilter("ignore")
+        spec.loader.exec_module(module)
     return module
 
 

@@ -11,7 +11,8 @@ from uuid import UUID
 
 from concordance import fault_points, ids
 from concordance.errors import Corrupt
-from concordance.ledger.erasing import Bar, Erasure
+from concordance.ledger.erasing import Erasure
+from concordance.ledger.erasure_steps import Bar
 from concordance.pipeline.adapters import Adapters
 
 BARS = "bars"
@@ -27,20 +28,26 @@ def keep_bars(erasure: Erasure, *, adapters: Adapters) -> None:
         adapters.staging.put("bars", [str(erasure.erasure_id), number], content, rows=len(bars), suffix=".json")
 
 
-def restore_bars(adapters: Adapters) -> int:
-    """Bar again what any erasure ever barred, for a ledger that lost its own record; returns how many documents.
-
-    To be called before anything is ingested into a rebuilt ledger. Raises `Corrupt` when a file is not what its name
-    says: then nobody knows who is missing, and a person must decide.
-    """
-    restored = 0
+def staged_bars(adapters: Adapters) -> list[Bar]:
+    """What any erasure ever barred. Raises `Corrupt` when a file is not what its name says: then nobody knows who is
+    missing, and a person must decide."""
+    found: dict[UUID, Bar] = {}
     for name, content in adapters.staging.contents(BARS):
         if name.rpartition("/")[2].partition(".")[0] != ids.bytes_digest(content):
             raise Corrupt(
                 f"{name} in the staging area is damaged, and it says which documents are erased: restore it from a "
                 "backup before anything is ingested"
             )
-        bars = [Bar(UUID(document_id), tenant, source) for document_id, tenant, source in json.loads(content)]
-        with fault_points.around("erase.begin"):
-            restored += adapters.ledger.erasing.bar_again(bars)
-    return restored
+        for document_id, tenant, source in json.loads(content):
+            found[UUID(document_id)] = Bar(UUID(document_id), tenant, source)
+    return sorted(found.values(), key=lambda bar: bar.document_id)
+
+
+def restore_bars(adapters: Adapters) -> int:
+    """Bar again what any erasure ever barred, in a ledger that lost its own record; returns how many documents.
+
+    To be called before anything is ingested into such a ledger. Raises `Corrupt`.
+    """
+    bars = staged_bars(adapters)
+    with fault_points.around("erase.begin"):
+        return adapters.ledger.erasing.bar_again(bars)

@@ -22,7 +22,7 @@ rotation are the engine's own); backups.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -39,8 +39,8 @@ from concordance.pipeline.adapters import Adapters
 from concordance.settings import Settings
 from concordance.slices import slices
 
-# The graph holds locks while a page is cleared.
-_PAGE_DOCUMENTS = 20
+# The ledger holds the documents of a page while it is cleared, the graph those of one transaction.
+_PAGE_DOCUMENTS = 100
 _GENERATIONS_AT_ONCE = 50
 
 
@@ -150,7 +150,7 @@ def read_back(erasure: Erasure, *, adapters: Adapters) -> dict[str, Any]:
                     f"Erasure {erasure.erasure_id} is hidden, not erased: the {name} of index version "
                     f"{version.version} still hold {sum(found.values())} rows. {_goes_on(erasure.erasure_id)}"
                 )
-        looked += len(documents)
+        looked += len(documents) if version is versions[0] else 0
     return {
         "index_versions": [version.version for version in versions],
         "documents_looked_for": looked,
@@ -167,7 +167,7 @@ def _clear_vectors(erasure: Erasure, adapters: Adapters, settings: Settings) -> 
                 adapters.vectors.prepare(version)
         with adapters.ledger.erasing.clearing(version, documents) as known:
             stored = adapters.vectors.generations_of(version, documents)
-            for some in _slices(known, stored):
+            for some in _slices(known, stored.keys()):
                 with fault_points.around("vectors.erase"):
                     adapters.vectors.sweep(version, some, timeout_seconds=settings.call_timeout_seconds)
 
@@ -176,7 +176,7 @@ def _clear_graph(erasure: Erasure, adapters: Adapters, settings: Settings) -> No
     for version, documents in _pages(erasure, adapters.ledger.erasing.kept_versions(), adapters):
         with adapters.ledger.erasing.clearing(version, documents) as known:
             stored = adapters.graph.generations_of(version, documents)
-            for some in _slices(known, stored):
+            for some in _slices(known, stored.keys()):
                 with fault_points.around("graph.erase"):
                     adapters.graph.sweep(version, some, timeout_seconds=settings.call_timeout_seconds)
 
@@ -189,9 +189,12 @@ def _pages(
             yield version, documents
 
 
-def _slices(known: Sequence[GenerationKey], stored: object) -> Iterator[Sequence[GenerationKey]]:
-    """What the ledger or the store knows, in pieces; the Document nodes (generation 0) last, after all their chunks."""
-    keys = {*known, *stored}  # type: ignore[misc]
+def _slices(known: Sequence[GenerationKey], stored: Collection[GenerationKey]) -> Iterator[Sequence[GenerationKey]]:
+    """What the ledger or the store knows, in pieces; the Document nodes (generation 0) last, after all their chunks.
+
+    None when the store holds nothing: a second clearing costs one look a page.
+    """
+    keys = {*known, *stored} if stored else set()
     return slices(sorted(keys, key=lambda key: (key.generation == 0, key)), _GENERATIONS_AT_ONCE)
 
 

@@ -25,7 +25,7 @@ from concordance import ids
 from concordance.errors import Conflict, Leased, Misconfigured
 from concordance.ledger.database import Cursor, Database
 from concordance.ledger.erasure_scope import Scope
-from concordance.ledger.erasure_steps import MINE, count_documents, forget, hide, matching, take_documents
+from concordance.ledger.erasure_steps import MINE, Bar, bar, count_documents, forget, hide, matching, take_documents
 from concordance.ledger.versions import version_from
 from concordance.model import GenerationKey, IndexVersion
 
@@ -54,15 +54,6 @@ class Erasure:
     @property
     def is_erased(self) -> bool:
         return self.state == "erased"
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """What a document's bar needs to be put up again, in a ledger that never heard of the document."""
-
-    document_id: UUID
-    tenant: str
-    source: str
 
 
 class Erasing:
@@ -163,30 +154,7 @@ class Erasing:
     def bar_again(self, bars: Sequence[Bar]) -> int:
         """Put bars up that a lost ledger had; returns how many were missing. A repeated call changes nothing."""
 
-        def work(cursor: Cursor) -> int:
-            columns = [[bar.document_id for bar in bars], [bar.tenant for bar in bars], [bar.source for bar in bars]]
-            cursor.execute(
-                "INSERT INTO sources (source, tenant) SELECT DISTINCT ON (source) source, tenant "
-                "FROM unnest(%s::text[], %s::text[]) AS b (tenant, source) ORDER BY source "
-                "ON CONFLICT (source) DO NOTHING",
-                columns[1:],
-            )
-            cursor.execute(
-                "INSERT INTO documents (document_id, tenant, source, uri) "
-                "SELECT document_id, tenant, source, 'erased:' || document_id "
-                "FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS b (document_id, tenant, source) "
-                "ORDER BY document_id ON CONFLICT DO NOTHING",
-                columns,
-            )
-            cursor.execute(
-                "INSERT INTO tombstones (document_id, kind) SELECT document_id, 'erased' "
-                "FROM unnest(%s::uuid[]) AS b (document_id) ORDER BY document_id "
-                "ON CONFLICT (document_id) DO UPDATE SET kind = 'erased', at = now() WHERE tombstones.kind <> 'erased'",
-                columns[:1],
-            )
-            return cursor.rowcount
-
-        return self._database.transact("bar erased documents again", work, is_bulk=True)
+        return self._database.transact("bar erased documents again", lambda cursor: bar(cursor, bars), is_bulk=True)
 
     @contextmanager
     def clearing(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Iterator[list[GenerationKey]]:

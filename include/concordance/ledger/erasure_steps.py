@@ -6,7 +6,8 @@ All of them run inside one transaction of `erasing.py` and take their locks in t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,15 @@ from concordance.ledger.database import Cursor
 from concordance.ledger.erasure_scope import Scope, glob_regex
 
 MINE = "IN (SELECT document_id FROM erasure_documents WHERE erasure_id = %(erasure)s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """What a document's bar needs to be put up again, in a ledger that never heard of the document."""
+
+    document_id: UUID
+    tenant: str
+    source: str
 
 
 def matching(cursor: Cursor, scope: Scope, declared: str | None) -> tuple[str, dict[str, Any]]:
@@ -171,3 +181,40 @@ def forget(cursor: Cursor, erasure_id: UUID) -> None:
         mine,
     )
     cursor.execute("DELETE FROM erasure_texts WHERE erasure_id = %(erasure)s", mine)
+
+
+def bar(cursor: Cursor, bars: Sequence[Bar]) -> int:
+    """Bar documents that a lost ledger had barred, and hide those that were taken over from the stores meanwhile.
+
+    Returns how many bars were missing. Nothing is known of a barred document but its id, tenant and source.
+    """
+    documents, tenants, sources = (
+        [each.document_id for each in bars],
+        [b.tenant for b in bars],
+        [b.source for b in bars],
+    )
+    cursor.execute(
+        "INSERT INTO sources (source, tenant) SELECT DISTINCT ON (source) source, tenant "
+        "FROM unnest(%s::text[], %s::text[]) AS b (tenant, source) ORDER BY source ON CONFLICT (source) DO NOTHING",
+        [tenants, sources],
+    )
+    cursor.execute(
+        "INSERT INTO documents (document_id, tenant, source, uri) "
+        "SELECT document_id, tenant, source, 'erased:' || document_id "
+        "FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS b (document_id, tenant, source) "
+        "ORDER BY document_id ON CONFLICT (document_id) DO UPDATE SET uri = excluded.uri",
+        [documents, tenants, sources],
+    )
+    cursor.execute(
+        "INSERT INTO tombstones (document_id, kind) SELECT document_id, 'erased' "
+        "FROM unnest(%s::uuid[]) AS b (document_id) ORDER BY document_id "
+        "ON CONFLICT (document_id) DO UPDATE SET kind = 'erased', at = now() WHERE tombstones.kind <> 'erased'",
+        [documents],
+    )
+    missing = cursor.rowcount
+    cursor.execute(
+        "UPDATE generations g SET state = 'replaced', dirty = true, title = NULL, ended_at = clock_timestamp() "
+        "FROM index_versions v WHERE g.index_version = v.version AND g.document_id = ANY(%s) AND g.state = 'current'",
+        [documents],
+    )
+    return missing
