@@ -65,7 +65,7 @@ def command(
     return run
 
 
-def test_from_the_first_plan_to_a_damage_that_verify_finds(
+def test_from_the_first_plan_to_a_damage_that_verify_finds_and_repairs(
     command: Command, notes: Path, stores: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nothing_is_there_yet(command)
@@ -75,6 +75,7 @@ def test_from_the_first_plan_to_a_damage_that_verify_finds(
     edits_and_deletes_arrive(command, notes)
     tables_for_people_say_the_same(capsys)
     what_was_changed_by_hand_is_found(command, stores)
+    what_was_found_is_put_right(command, stores)
 
 
 def nothing_is_there_yet(command: Command) -> None:
@@ -150,5 +151,19 @@ def what_was_changed_by_hand_is_found(command: Command, stores: Settings) -> Non
         )
     code, report = command("verify")
     assert code == 1
-    assert [(one["kind"], one["store"], one["count"]) for one in report["findings"]] == [("altered", "ledger", 1)]
-    assert str(row[0]) in report["findings"][0]["examples"][0]
+    found = {(one["invariant"], one["kind"], one["store"], one["count"]) for one in report["findings"]}
+    assert ("I1", "altered", "ledger", 1) in found
+    assert any(str(row[0]) in example for one in report["findings"] for example in one["examples"])
+
+
+def what_was_found_is_put_right(command: Command, stores: Settings) -> None:
+    code, repaired = command("verify", "--repair")
+    assert (code, repaired["sound"]) == (0, True), repaired
+    assert repaired["repaired"]["reloaded"] == {"notes": 1}
+    assert command("verify", "--vectors")[1]["sound"]
+    code, sampled = command("verify", "--sampled", "3")
+    assert (code, sampled["sampled"]) == (0, True)
+    assert sampled["covered"]["documents"] >= 1
+    assert command("ingest", "notes")[1]["state"] == "nothing"
+    assert main(["verify", "--rebuild-ledger"]) == 1
+    assert main(["verify", "--sampled", "--repair"]) == 2
