@@ -48,7 +48,8 @@ from concordance.stores.translate_neo4j import Call, translate
 T = TypeVar("T")
 Work = Callable[[neo4j.Transaction], T]
 
-ROWS_PER_QUERY = 2_000
+# One answer of the server comes within `graph_timeout_seconds`, also on a machine that has much else to do.
+ROWS_PER_QUERY = 1_000
 CHUNKS_PER_PAGE = 5_000
 # What a server may take for the answer that holds every chunk of an index version.
 SCAN_SECONDS = 3_600.0
@@ -222,6 +223,8 @@ class Neo4jGraph:
     def scan(self, version: IndexVersion) -> Iterator[StoredChunk]:
         # One long answer: what was handed on cannot be taken back, so nothing of it is repeated.
         what = "streaming the chunks"
+        # A short call first: it passes the circuit, and may be repeated.
+        self._read(what, lambda tx: tx.run(cypher.PING).consume())
         try:
             with self._driver.session(database=self._database, default_access_mode=neo4j.READ_ACCESS) as session:
                 transaction = session.begin_transaction(timeout=SCAN_SECONDS)
