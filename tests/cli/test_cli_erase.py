@@ -71,66 +71,79 @@ def found(command: Command, tenant: str) -> set[str]:
     return {hit["uri"] for hit in answer["hits"] if SECRET in hit["snippet"]}
 
 
-def test_a_document_is_previewed_hidden_finished_and_does_not_come_back(
-    command: Command, stack: Settings, tmp_path: Path
+def test_from_a_preview_to_a_receipt_and_a_source_that_still_has_it(
+    command: Command, stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for source in ("notes", "copies"):
         assert command("ingest", source)[0] == 0
-    assert found(command, "acme") == {"people/ann.md", "people/bob.md"}
-    named = ("--source", "notes", "--uri", "people/ann.md")
-    code, preview = command("erase", *named, "--dry-run")
-    assert (code, preview["counts"]["documents"], preview["counts"]["shown"]) == (0, 1, 1)
-    assert found(command, "acme") == {"people/ann.md", "people/bob.md"}
+    assert found(command, "acme") == found(command, "other") == {"people/ann.md", "people/bob.md"}
+    a_preview_hides_nothing(command)
+    at_a_terminal_only_the_word_itself_is_a_yes(command, monkeypatch)
+    erasure = a_document_is_hidden_at_once_and_erased_after_the_grace(command, stack)
+    a_finished_one_is_only_told_again(command, erasure)
+    what_the_source_still_has_does_not_come_back(command, tmp_path)
+    a_pattern_and_a_tenant_leave_the_other_tenant_untouched(command, stack)
 
-    code, hidden = command("erase", *named, "--reason", "ticket 7", "--yes")
+
+NAMED = ("--source", "notes", "--uri", "people/ann.md")
+
+
+def a_preview_hides_nothing(command: Command) -> None:
+    code, preview = command("erase", *NAMED, "--dry-run")
+    assert (code, preview["counts"]["documents"], preview["counts"]["shown"]) == (0, 1, 1)
+    assert command("erase", "--list")[1] == {"unfinished": []}
+
+
+def at_a_terminal_only_the_word_itself_is_a_yes(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as terminal:
+        terminal.setattr(sys.stdin, "isatty", lambda: True)
+        terminal.setattr(builtins, "input", lambda: "y")
+        assert command("erase", *NAMED)[0] == 1
+        assert command("erase", "--list")[1] == {"unfinished": []}
+        terminal.setattr(builtins, "input", lambda: "erase")
+        code, hidden = command("erase", "--source", "notes", "--uri", "never/there.md")
+        assert (code, hidden["counts"]["documents"], hidden["counts"]["shown"]) == (3, 1, 0)
+
+
+def a_document_is_hidden_at_once_and_erased_after_the_grace(command: Command, stack: Settings) -> dict[str, Any]:
+    code, hidden = command("erase", *NAMED, "--reason", "ticket 7", "--yes")
     assert (code, hidden["state"]) == (3, "hidden")
     assert hidden["seconds_left"] > 0
     assert hidden["artefacts_removed"] > 0
     assert found(command, "acme") == {"people/bob.md"}
-    assert [one["erasure_id"] for one in command("erase", "--list")[1]["unfinished"]] == [hidden["erasure_id"]]
+    assert hidden["erasure_id"] in {one["erasure_id"] for one in command("erase", "--list")[1]["unfinished"]}
     assert command("erase", "--finish", hidden["erasure_id"])[0] == 3
-
     move_clock(stack, stack.lease_seconds + stack.sweep_grace_seconds + 1)
     code, erased = command("erase", "--finish", hidden["erasure_id"])
     assert (code, erased["state"], erased["receipt"]["reason"]) == (0, "erased", "ticket 7")
-    assert command("erase", "--finish", hidden["erasure_id"])[1] == erased
-    assert command("erase", "--list")[1] == {"unfinished": []}
+    assert SECRET not in json.dumps(erased)
+    receipt: dict[str, Any] = erased["receipt"]
+    return receipt
 
+
+def a_finished_one_is_only_told_again(command: Command, receipt: dict[str, Any]) -> None:
+    assert command("erase", "--finish", receipt["erasure_id"]) == (0, {"state": "erased", "receipt": receipt})
+
+
+def what_the_source_still_has_does_not_come_back(command: Command, tmp_path: Path) -> None:
     (tmp_path / "notes" / "people" / "ann.md").write_text(f"# Ann is back\n\nWith more {SECRET} than before.\n")
     code, report = command("ingest", "notes", "--full")
     assert (code, report["counts"]["erased"], report["counts"]["unchanged"]) == (0, 1, 2)
     assert found(command, "acme") == {"people/bob.md"}
-    assert found(command, "other") == {"people/ann.md", "people/bob.md"}
 
 
-def test_a_pattern_and_a_tenant_are_erased_and_the_other_tenant_is_untouched(command: Command, stack: Settings) -> None:
-    for source in ("notes", "copies"):
-        assert command("ingest", source)[0] == 0
+def a_pattern_and_a_tenant_leave_the_other_tenant_untouched(command: Command, stack: Settings) -> None:
     code, hidden = command("erase", "--source", "copies", "--uri-pattern", "people/*", "--yes")
     assert (code, hidden["counts"]["documents"]) == (3, 2)
-    assert found(command, "other") == set()
     code, tenant = command("erase", "--tenant", "other", "--yes")
     assert (code, tenant["counts"]["documents"], tenant["counts"]["already_erased"]) == (3, 3, 2)
+    assert found(command, "other") == set()
     move_clock(stack, stack.lease_seconds + stack.sweep_grace_seconds + 1)
     for erasure in (hidden, tenant):
         assert command("erase", "--finish", erasure["erasure_id"])[0] == 0
-    assert found(command, "acme") == {"people/ann.md", "people/bob.md"}
+    assert found(command, "acme") == {"people/bob.md"}
     code, report = command("ingest", "copies")
     assert (code, report["state"], report["counts"]["erased"]) == (0, "nothing", 3)
-
-
-def test_at_a_terminal_it_asks_and_only_the_word_itself_is_a_yes(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert command("ingest", "notes")[0] == 0
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
-    answers = iter(["y", "erase"])
-    monkeypatch.setattr(builtins, "input", lambda: next(answers))
-    named = ("--source", "notes", "--uri", "people/ann.md")
-    assert main(["erase", *named]) == 1
-    assert found(command, "acme") == {"people/ann.md", "people/bob.md"}
-    assert main(["erase", *named]) == 3
-    assert found(command, "acme") == {"people/bob.md"}
 
 
 @pytest.mark.parametrize(
