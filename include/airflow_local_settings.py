@@ -13,7 +13,7 @@ import sys
 
 __all__: list[str] = []  # nothing here overrides a setting of Airflow
 
-SHARED_BY_TASKS = ("psycopg", "psycopg_pool", "neo4j", "qdrant_client", "pandas", "pyarrow.parquet")
+SHARED_BY_TASKS = ("psycopg", "neo4j", "qdrant_client", "pandas", "pyarrow.parquet")
 GATES = ("great_expectations", "great_expectations.expectations")
 
 
