@@ -30,7 +30,7 @@ KILLS = trials.count(2, full=60)
 
 @pytest.fixture
 def workers() -> Iterator[Nursery]:
-    with nursery() as started:
+    with nursery(gated=trials.is_full()) as started:
         yield started
 
 

@@ -1,7 +1,8 @@
 """Worker processes that start at once: a process that has imported everything forks one for each order.
 
 `python nursery.py`, then one JSON line an order on its input: {"settings": FILE, "run": ID}. It answers with the
-worker's process id, and when that has ended with its exit code (negative: the signal).
+worker's process id, and when that has ended with its exit code (negative: the signal). With the argument `gated` the
+runs have their gates, whose library takes seconds to import.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ class Nursery:
 
 
 @contextmanager
-def nursery() -> Iterator[Nursery]:
+def nursery(*, gated: bool) -> Iterator[Nursery]:
     process = subprocess.Popen(
-        [sys.executable, __file__],
+        [sys.executable, __file__, "gated" if gated else "ungated"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -67,13 +68,15 @@ def nursery() -> Iterator[Nursery]:
         process.communicate(timeout=60)
 
 
-def _serve() -> None:
-    import great_expectations  # noqa: F401 - a gate imports it for seconds
+def _serve(*, gated: bool) -> None:
+    if gated:
+        import great_expectations  # noqa: F401
     import neo4j  # noqa: F401
     import qdrant_client  # noqa: F401
 
     import concordance.pipeline.run
     import concordance.stores  # noqa: F401
+    import support.shelves  # noqa: F401
 
     print("ready", flush=True)
     # Read by bytes: a child that inherited a buffer with the next order would answer it as well.
@@ -81,24 +84,28 @@ def _serve() -> None:
         order = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            _work(order)
+            _work(order, gated=gated)
         print(pid, flush=True)
         _, status = os.waitpid(pid, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _work(order: dict[str, str]) -> None:
+def _work(order: dict[str, str], *, gated: bool) -> None:
     from concordance.pipeline.adapters import open_adapters
     from concordance.pipeline.references import RunRequest
     from concordance.pipeline.run import ingest
     from concordance.settings import load_settings
+    from support.shelves import run_ungated
 
     # Its words must not be taken for the nursery's.
     os.dup2(2, 1)
     try:
         settings = load_settings(json.loads(Path(order["settings"]).read_text()), environment={})
         with open_adapters(settings) as adapters:
-            ingest(RunRequest("shelf", order["run"], allow_deletes=True), adapters=adapters, settings=settings)
+            if gated:
+                ingest(RunRequest("shelf", order["run"], allow_deletes=True), adapters=adapters, settings=settings)
+            else:
+                run_ungated(order["run"], adapters=adapters)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -106,4 +113,4 @@ def _work(order: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(gated=sys.argv[1] == "gated")
