@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from concordance import ids
 from concordance.consistency.bars import restore_bars
+from concordance.consistency.erase import finish_due
 from concordance.errors import ConcordanceError, Conflict, Corrupt, Leased, Unavailable
 from concordance.ledger import Ledger
 from concordance.model import Entity, EntityType, IndexVersion
@@ -312,6 +314,18 @@ def test_a_tenant_s_erasure_takes_all_of_its_documents(world: World) -> None:
     assert world.vectors.counts(version).rows == {"points": 0}
     assert world.run()
     assert shown(world) == set()
+
+
+def test_what_nobody_finished_is_finished_by_the_clock(world: World) -> None:
+    assert world.run()
+    erase(world, request("alpha"))
+    tools: Any = {"adapters": world.adapters, "settings": world.settings}
+    assert finish_due(**tools) == []
+    wait_for_the_grace(world)
+    erase(world, request("gamma/one"))
+    (erased,) = finish_due(**tools)
+    assert (erased.is_erased, erased.scope.uri) == (True, "alpha")
+    assert held(world, document("alpha")) == []
 
 
 def test_a_ledger_that_was_lost_bars_again_what_it_had_barred(world: World, stack: Settings) -> None:

@@ -15,9 +15,10 @@ Where something of a document stands, and what becomes of it:
 What is kept on purpose: which ids are barred (`bars`), so that a rebuilt ledger bars them again, and the receipt.
 What it does not reach: the source itself (remove it there too, although nothing will read it here); the same words
 under another uri, source or tenant, which is another document; the spelling of an entity that a living document names
-as well; names frozen with an index version (the next rebuild drops them); links to it in other documents' texts; log
-lines that name its uri, until they rotate; pages that an engine has freed but not yet overwritten (compaction and log
-rotation are the engine's own); backups.
+as well; names that the source gave to the gazetteer, frozen with an index version (a version that is built after the
+source has dropped the document lacks them); links to it in other documents' texts; log lines that name its uri, until
+they rotate; the conf of the orchestrator's run that asked for it; pages that an engine has freed but not yet
+overwritten (compaction and log rotation are the engine's own); backups.
 """
 
 from __future__ import annotations
@@ -105,6 +106,16 @@ def finish(erasure_id: UUID, *, adapters: Adapters, settings: Settings) -> Erasu
         ended = ledger.finish(erasure_id, evidence=evidence)
     telemetry.count("erase.erased", ended.counts["documents"])
     return ended
+
+
+def finish_due(*, adapters: Adapters, settings: Settings) -> list[Erasure]:
+    """Finish every erasure that is hidden and whose time has come; returns those that are erased now.
+
+    For a schedule: nobody has to remember a name. Raises what `finish` raises; the others are tried the next time.
+    """
+    ledger = adapters.ledger.erasing
+    due = [each for each in ledger.unfinished() if ledger.seconds_left(each.erasure_id) == 0]
+    return [finish(each.erasure_id, adapters=adapters, settings=settings) for each in due]
 
 
 def clear(erasure: Erasure, *, adapters: Adapters, settings: Settings) -> None:

@@ -225,7 +225,7 @@ class Erasing:
     def seconds_left(self, erasure_id: UUID) -> float:
         """How long a writer or reader of these documents may still be at work, by the ledger's clock; 0 when none."""
         return self._database.transact(
-            "read when an erasure may end", lambda cursor: self._seconds_left(cursor, erasure_id)
+            "read when an erasure may end", lambda cursor: self._seconds_left(cursor, erasure_id), is_bulk=True
         )
 
     def _seconds_left(self, cursor: Cursor, erasure_id: UUID) -> float:
