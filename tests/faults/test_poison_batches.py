@@ -106,13 +106,11 @@ def assert_sound(house: Loads) -> None:
     ("refusing", "poisoned", "bound"),
     [
         ("graph", [333], EXTRA_EACH),
-        ("vectors", [333], EXTRA_EACH),
-        ("graph", [0, 17, 250, 251, 499], 5 * EXTRA_EACH),
         ("vectors", [0, 17, 250, 251, 499], 5 * EXTRA_EACH),
         # A batch of nothing else: the bound by row is far away, it costs about one write a document.
         ("graph", range(DOCUMENTS), DOCUMENTS + 5 * EXTRA_EACH),
     ],
-    ids=["one, graph", "one, vectors", "five, graph", "five, vectors", "all, graph"],
+    ids=["one, graph", "five, vectors", "all, graph"],
 )
 def test_the_poison_of_a_batch_is_found_in_few_writes_and_the_others_are_committed(
     stack: Settings,
@@ -312,7 +310,7 @@ def scribble(rng: random.Random, names: Sequence[str]) -> str:
 
 
 @pytest.mark.fault("F10", engine="memory")
-@pytest.mark.parametrize("seed", trials.seeds(15, full=1000))
+@pytest.mark.parametrize("seed", trials.seeds(10, full=1000))
 def test_batches_delivered_again_and_again_in_any_order_are_there_once(
     stack: Settings, ledger: Ledger, parser: Parser, seed: int
 ) -> None:
