@@ -84,3 +84,15 @@ def test_any_fsspec_file_system_holds_artefacts() -> None:
     artefact = put(staging, b"content")
     assert put(staging, b"other") == artefact
     assert staging.read(artefact) == b"content"
+
+
+def test_what_no_reference_leads_to_is_named_once_it_is_old(tmp_path: Path) -> None:
+    staging = Staging(f"file://{tmp_path}")
+    staging.put("chunks", ["inputs"], b"whole", rows=1, suffix=".parquet")
+    staging.put("gate", ["inputs"], b"{}", rows=1, suffix=".json")
+    assert staging.unreferred(older_than_seconds=0) == []
+    (tmp_path / "chunks" / "stray.parquet").write_bytes(b"half")
+    assert staging.unreferred(older_than_seconds=3600) == []
+    assert staging.unreferred(older_than_seconds=0) == ["chunks/stray.parquet"]
+    assert staging.discard(["chunks/stray.parquet"]) == 1
+    assert staging.unreferred(older_than_seconds=0) == []

@@ -88,7 +88,8 @@ class SetComparison:
     """What the comparison saw. `suspects` are findings unless something moved while they were read: see `verify`.
 
     `was_current` are those of their generations that were current in the snapshot by which they are suspect;
-    `untracked` counts differing rows beyond `MAX_GENERATIONS` generations: they are in no tally.
+    `untracked` counts differing rows beyond `MAX_GENERATIONS` generations: they are in no tally; `suspected` counts
+    all, and `fresh` are the generations that became suspect since it was last emptied.
     """
 
     rows: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(STORES, 0))
@@ -96,22 +97,22 @@ class SetComparison:
     recovered: dict[Store, int] = field(default_factory=lambda: dict.fromkeys(STORES, 0))
     suspects: Suspects = field(default_factory=dict)
     untracked: int = 0
+    suspected: int = 0
+    fresh: set[GenerationKey] = field(default_factory=set)
     was_current: set[GenerationKey] = field(default_factory=set)
-
-    def suspected(self) -> int:
-        """Rows that are suspect so far."""
-        return sum(tally.rows for tally in self.suspects.values()) + self.untracked
 
     def generations(self) -> set[GenerationKey]:
         return {key for _, _, key in self.suspects}
 
     def suspect(self, kind: Kind, store: Store, row: StoredChunk) -> None:
+        self.suspected += 1
         name = (kind, store, generation_of(row))
         if name not in self.suspects:
             if len(self.suspects) >= MAX_GENERATIONS:
                 self.untracked += 1
                 return
             self.suspects[name] = Tally()
+            self.fresh.add(name[2])
         self.suspects[name].add(row)
 
 

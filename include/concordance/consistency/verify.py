@@ -255,7 +255,7 @@ class _Verifying:
 
     def _read_rows(self, version: IndexVersion, buckets: Buckets, bucket: int, seen: SetComparison) -> bool:
         """Compare the rows of one range one by one; whether any of them is suspect."""
-        span, before = buckets.span(bucket), seen.suspected()
+        span, before = buckets.span(bucket), seen.suspected
         with self.ledger.snapshot() as snapshot:
             moving = frozenset(snapshot.in_flight(version))
             rows = {
@@ -263,7 +263,7 @@ class _Verifying:
                 Store.GRAPH: list(self.graph.chunks(version, span)),
                 Store.VECTORS: list(self.vectors.points(version, span)),
             }
-            known = seen.generations()
+            seen.fresh.clear()
             invariants.compare_rows(
                 seen,
                 version=version,
@@ -273,10 +273,10 @@ class _Verifying:
                 in_flight=moving,
             )
             # By the same snapshot: what was not yet current in it may have been published since.
-            seen.was_current |= current_of(snapshot, version, seen.generations() - known)
+            seen.was_current |= current_of(snapshot, version, seen.fresh)
         for store, found in rows.items():
             seen.rows[store] += len(found)
-        return seen.suspected() > before
+        return seen.suspected > before
 
     # --- I3 ---------------------------------------------------------------------------------------------------------
 
