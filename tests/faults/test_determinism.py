@@ -23,7 +23,7 @@ from support.trials import RecordTrials
 
 DOCUMENTS = 24
 BATCH_CHUNKS = (1, 7, 64, 512)
-HASH_SEEDS = ("0", "1", "4242")
+HASH_SEEDS = ("0", "1", "4242") if trials.is_full() else ("4242",)
 
 
 @pytest.fixture
@@ -60,8 +60,10 @@ def test_batches_shards_and_the_order_of_the_listing_leave_no_trace(
 
 
 @pytest.mark.timeout(600)
-def test_the_hash_seed_of_the_process_leaves_no_trace(shelf: Shelf, record_trials: RecordTrials) -> None:
-    found = []
+def test_the_hash_seed_of_the_process_leaves_no_trace(
+    shelf: Shelf, parser: Parser, record_trials: RecordTrials
+) -> None:
+    found = [_digests(shelf, parser, seed=0)]
     for number, hash_seed in enumerate(HASH_SEEDS):
         record_trials("F22", engine="memory stores, a process each")
         empty_ledger(shelf.settings).close()

@@ -80,7 +80,7 @@ def test_staging_may_be_full_at_every_write_and_the_run_goes_on_when_there_is_sp
             pass_leases(house.adapters.settings)
             run_ungated(f"run-{runs}", adapters=house.adapters)
         assert_agree(adapters=house.adapters, documents=4)
-        runs, room = runs + 1, room + step * (1 if trials.is_full() or room < 8 * step else 3)
+        runs, room = runs + 1, room + step * (1 if trials.is_full() or room < 4 * step else 4)
     assert runs > 5, "the disk was never full"
     assert_nothing_left_to_do(adapters=house.adapters, run_id="last")
     _nothing_is_torn(disk.folder)

@@ -34,4 +34,4 @@ def fronted_shelf(
             "qdrant_url": f"http://127.0.0.1:{proxies['vectors'].port}",
             "ledger_url": f"postgresql://{ledger.username}@127.0.0.1:{proxies['ledger'].port}{ledger.path}",
         }
-        yield make_shelf(stack, folder, **{**addresses, **overrides}), proxies
+        yield make_shelf(stack, folder, documents=6, **{**addresses, **overrides}), proxies
