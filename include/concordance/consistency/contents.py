@@ -16,6 +16,7 @@ from concordance.consistency.invariants import Finding, Kind, Store, named
 from concordance.consistency.ports import AuditLedger
 from concordance.ledger.reading import Promise
 from concordance.model import Anchor, Content, GenerationKey, IndexVersion, StoredContent
+from concordance.slices import slices
 from concordance.stores.ports import GraphStore
 
 PAGE_DOCUMENTS = 500
@@ -59,19 +60,22 @@ def confirmed(damages: Sequence[Damage], ledger: AuditLedger, version: IndexVers
     A link may miss its target's node for the moment between the batch that brings the target and the links that waited
     for it: the target is then on the dirty list.
     """
-    if not damages:
-        return []
     holding: list[Damage] = []
-    for damage in damages:
+    for some in slices(damages, PAGE_DOCUMENTS):
+        wanted = {damage.key for damage in some}
         with ledger.snapshot() as snapshot:
-            before = UUID(int=damage.key.document_id.int - 1)
-            now = [each for each in snapshot.promises(version, after=before, limit=1) if each.key == damage.key]
             moving = {key.document_id for key in snapshot.in_flight(version)}
-        targets = {target for promise in now for _, target in _links(promise)}
-        if now and targets.isdisjoint(moving):
-            holding += damaged_documents(version, now, graph)
-        elif now:
-            holding += [each for each in damaged_documents(version, now, graph) if each.what != _LINKS]
+            near = (
+                promise
+                for key in wanted
+                for promise in snapshot.promises(version, after=UUID(int=key.document_id.int - 1), limit=1)
+            )
+            now = {promise.key: promise for promise in near if promise.key in wanted}
+        holding += [
+            damage
+            for damage in damaged_documents(version, list(now.values()), graph)
+            if damage.what != _LINKS or moving.isdisjoint(target for _, target in _links(now[damage.key]))
+        ]
     return holding
 
 

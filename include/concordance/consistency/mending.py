@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -19,13 +20,14 @@ from concordance.consistency.verify import VersionReport
 from concordance.errors import Misconfigured, PoisonDocument
 from concordance.ledger.reading import Promise
 from concordance.ledger.repairing import Floor
-from concordance.model import ChunkRow, GenerationKey, GraphBatch, IndexVersion
+from concordance.model import ChunkRow, GenerationKey, GraphBatch, IndexVersion, Point
 from concordance.pipeline import originals
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.publish import settle, sweep
 from concordance.settings import Settings
 from concordance.slices import slices
 
+_PREPARED_AT_ONCE = 500
 _HELD_AT_ONCE = 20
 _SWEPT_AT_ONCE = 50
 _MAX_ORPHAN_PAGES = 1000
@@ -61,7 +63,7 @@ class Mending:
         self._relist()
         broken = self._broken()
         self._settle_again(broken.every())
-        for keys in slices(sorted(broken.graph | broken.vectors), _HELD_AT_ONCE):
+        for keys in slices(sorted(broken.graph | broken.vectors), _PREPARED_AT_ONCE):
             self._write_over(keys, broken)
         settle(self.version, adapters=self.adapters, settings=self.settings)
         self._remove_unexpected(broken)
@@ -111,13 +113,17 @@ class Mending:
 
     def _write_over(self, keys: Sequence[GenerationKey], broken: _Broken) -> None:
         promises = {promise.key: promise for promise in self._promises(keys)}
-        with self.adapters.ledger.repairing.holding(self.version, sorted(promises)) as states:
-            held = [promises[key] for key, state in states.items() if (state or "").startswith("current")]
-            made = originals.from_artefacts(self.version, held, self.adapters)
-            self._write_graph([promise for promise in held if promise.key in broken.graph], made)
-            self._write_vectors([promise for promise in held if promise.key in broken.vectors], made, broken)
-            # A generation whose graph rows cannot be made again is loaded anew.
-            broken.ledger |= {promise.key for promise in held if promise.key in broken.graph} - made.keys()
+        # What a generation wrote does not change: it is made again before anything is held.
+        made = originals.from_artefacts(self.version, list(promises.values()), self.adapters)
+        for some in slices(sorted(promises), _HELD_AT_ONCE):
+            # Encoding takes its time, too.
+            points = self._points([promises[key] for key in some if key in broken.vectors], made, broken)
+            with self.adapters.ledger.repairing.holding(self.version, some) as states:
+                held = [promises[key] for key, state in states.items() if (state or "").startswith("current")]
+                self._write_graph([promise for promise in held if promise.key in broken.graph], made)
+                self._write_vectors([points[promise.key] for promise in held if promise.key in points])
+                # A generation whose graph rows cannot be made again is loaded anew.
+                broken.ledger |= {promise.key for promise in held if promise.key in broken.graph} - made.keys()
 
     def _promises(self, keys: Iterable[GenerationKey]) -> Iterator[Promise]:
         with self.adapters.ledger.snapshot() as snapshot:
@@ -142,25 +148,26 @@ class Mending:
                     self.adapters.graph.write_links(self.version, waiting, timeout_seconds=seconds)
             self.done["documents written over in the graph"] += 1
 
-    def _write_vectors(
+    def _points(
         self, promises: Sequence[Promise], made: dict[GenerationKey, GraphBatch], broken: _Broken
-    ) -> None:
+    ) -> dict[GenerationKey, list[Point]]:
+        """The points of these generations, made again; those that cannot be are entered in `broken.ledger`."""
+        found: dict[GenerationKey, list[Point]] = {}
         for promise in promises:
             chunks = self._chunks(promise, made, trusts_graph=promise.key not in broken.graph)
-            if chunks is None:
+            # Another model than the version's may be configured, or it gives no vector for a text.
+            with suppress(Misconfigured, PoisonDocument):
+                if chunks is not None:
+                    vectors = originals.embedded(self.version, chunks, self.adapters)
+                    found[promise.key] = originals.points_of(promise.row, chunks, vectors, self.version)
+            if promise.key not in found:
                 broken.ledger.add(promise.key)
-                continue
-            try:
-                vectors = originals.embedded(self.version, chunks, self.adapters)
-                points = originals.points_of(promise.row, chunks, vectors, self.version)
-                with fault_points.around("repair.vectors"):
-                    self.adapters.vectors.rewrite(
-                        self.version, points, timeout_seconds=self.settings.call_timeout_seconds
-                    )
-            except (Misconfigured, PoisonDocument):
-                # Another model than the version's is configured, or it gives no vector for a text.
-                broken.ledger.add(promise.key)
-                continue
+        return found
+
+    def _write_vectors(self, generations: Sequence[list[Point]]) -> None:
+        for points in generations:
+            with fault_points.around("repair.vectors"):
+                self.adapters.vectors.rewrite(self.version, points, timeout_seconds=self.settings.call_timeout_seconds)
             self.done["points written over"] += len(points)
 
     def _chunks(
