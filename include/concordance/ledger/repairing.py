@@ -56,7 +56,7 @@ class Repairing:
             )
             return cursor.rowcount
 
-        return self._database.transact("list what is on no list", work)
+        return self._database.transact("list what is on no list", work, is_bulk=True)
 
     def damaged(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> dict[str, int]:
         """Mark current generations for a reload by the next ingest of their source; how many, by source."""
@@ -85,7 +85,7 @@ class Repairing:
             )
             return dict(cursor.fetchall())
 
-        return self._database.transact("read what is damaged", work)
+        return self._database.transact("read what is damaged", work, is_bulk=True)
 
     def plans_of(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> dict[GenerationKey, UUID]:
         """The plan under which each of the generations was loaded."""
