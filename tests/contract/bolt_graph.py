@@ -188,6 +188,9 @@ class BoltGraphContract(GraphContract):
             "title",
             "fingerprint",
             "access",
+            "stamp",
+            "content_digest",
+            "links",
         }
         found = raw.values(
             "MATCH (a {index_version: $version})-[r]->() RETURN DISTINCT type(r), keys(r)", version=version.version
