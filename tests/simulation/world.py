@@ -24,7 +24,7 @@ import tenacity
 from concordance import fault_points, ids
 from concordance.consistency.erase import EraseRequest, erase, finish
 from concordance.embedding.hashing import HashEmbedder
-from concordance.errors import ConcordanceError, OutcomeUnknown, PoisonDocument, Unavailable
+from concordance.errors import ConcordanceError, Misconfigured, OutcomeUnknown, PoisonDocument, Unavailable
 from concordance.ledger import Ledger
 from concordance.ledger.erasure_scope import Scope
 from concordance.model import Entity, GenerationKey, IndexVersion, Listed, RawDocument, Reason
@@ -51,7 +51,7 @@ WORDS = ("river", "stone", "cloud", "ember", "willow", "harbour", "lantern", "me
 # A text that the graph refuses.
 POISON = "arsenic"
 # At how many of the fault points a reader looks.
-READS = 0.4
+READS = 0.15
 # How often time jumps past leases between two steps of a race.
 JUMPS = 0.15
 WRITES = ("write", "write_links", "settle", "hide", "sweep", "upsert")
@@ -119,6 +119,7 @@ class World:
     log: list[str] = field(default_factory=list)
     run_number: int = 0
     samples: int = 0
+    was_asked_to_erase: bool = False
     now: float = 0.0
     """Seconds that have passed in the world beyond the machine's own clock."""
     trap: tuple[str, Callable[[], None]] | None = None
@@ -190,6 +191,7 @@ class World:
     def erase(self, uri: str) -> bool:
         """One attempt to erase a document; True when it is hidden and cleared. `clean_up` finishes it."""
         self.log.append(f"erase {uri}")
+        self.was_asked_to_erase = True
         name = uuid5(NAMESPACE_URL, f"{uri} {len(self.log)}")
         request = EraseRequest(name, Scope(source=SOURCE, uri=uri), requested_by="somebody", reason="a request")
         try:
@@ -245,6 +247,8 @@ class World:
 
     def erased(self) -> set[UUID]:
         """The source's documents that must not come back."""
+        if not self.was_asked_to_erase:
+            return set()
         return self.ledger.erased([self.document_id(uri) for uri in NAMES])
 
     def document_id(self, uri: str) -> UUID:
@@ -311,10 +315,11 @@ class World:
     def read_as_an_application(self) -> None:
         """I5: at every moment each current generation is whole in both stores, and no document has two."""
         self.samples += 1
-        if self.ledger.versions.live() is None:
-            return
         with self.ledger.snapshot() as snapshot:
-            version = snapshot.live()
+            try:
+                version = snapshot.live()
+            except Misconfigured:
+                return  # nothing was ever published
             committed = list(snapshot.committed(version))
             in_graph = set(self.graph.read_back(version, sorted({_key(chunk) for chunk in committed})))
             in_vectors = set(self.vectors.read_back(version, [chunk.chunk_id for chunk in committed]))
