@@ -1,0 +1,96 @@
+"""The vocabulary: the values that walk through the rooms. No I/O, imported by all.
+
+A document is read (`RawDocument`), parsed (`ParsedDocument`), cut into `Chunk`s with `Mention`s of `Entity`s, embedded
+and written as the rows of one generation (`GraphBatch`, `Point`). Closed sets are enums: labels and relation types in
+the stores come from here and from nowhere else.
+"""
+
+from concordance.model.documents import (
+    Chunk,
+    DocumentEntity,
+    Entity,
+    EntityRole,
+    EntityType,
+    Link,
+    LinkKind,
+    Listed,
+    Mention,
+    ParsedDocument,
+    RawDocument,
+    Reason,
+    Relation,
+    RelationKind,
+)
+from concordance.model.rows import (
+    ChunkRow,
+    DocumentEntityRow,
+    DocumentRow,
+    EntityRow,
+    GraphBatch,
+    LinkRow,
+    MentionRow,
+    Point,
+    RelationRow,
+    SparseVector,
+    Vector,
+)
+from concordance.model.runs import Action, Manifest, Outcome, PlanEntry, Rejection
+from concordance.model.stored import (
+    Anchor,
+    Content,
+    GenerationKey,
+    Neighbourhood,
+    ScoredPoint,
+    Span,
+    StoreCounts,
+    StoredChunk,
+    StoredContent,
+    VectorFault,
+)
+from concordance.model.versions import IndexSettings, IndexVersion, ModelFingerprint
+
+__all__ = [
+    "Action",
+    "Anchor",
+    "Chunk",
+    "ChunkRow",
+    "Content",
+    "DocumentEntity",
+    "DocumentEntityRow",
+    "DocumentRow",
+    "Entity",
+    "EntityRole",
+    "EntityRow",
+    "EntityType",
+    "GenerationKey",
+    "GraphBatch",
+    "IndexSettings",
+    "IndexVersion",
+    "Link",
+    "LinkKind",
+    "LinkRow",
+    "Listed",
+    "Manifest",
+    "Mention",
+    "MentionRow",
+    "ModelFingerprint",
+    "Neighbourhood",
+    "Outcome",
+    "ParsedDocument",
+    "PlanEntry",
+    "Point",
+    "RawDocument",
+    "Reason",
+    "Rejection",
+    "Relation",
+    "RelationKind",
+    "RelationRow",
+    "ScoredPoint",
+    "Span",
+    "SparseVector",
+    "StoreCounts",
+    "StoredChunk",
+    "StoredContent",
+    "Vector",
+    "VectorFault",
+]
