@@ -74,7 +74,7 @@ class TestNeo4jGraph(BoltGraphContract):
         self, graph: Any, settings: Settings, version: IndexVersion, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         lost: list[str] = []
-        transact = graph._transact
+        transact = graph._bolt._transact
 
         def watched(what: str, *given: Any, **options: Any) -> Any:
             try:
@@ -83,7 +83,7 @@ class TestNeo4jGraph(BoltGraphContract):
                 lost.append(str(error))
                 raise
 
-        monkeypatch.setattr(graph, "_transact", watched)
+        monkeypatch.setattr(graph._bolt, "_transact", watched)
         documents = [Written("first"), Written("second"), Written("third")]
         write(graph, version, *documents)
         _cross_locks(graph, settings, version, documents)
@@ -118,7 +118,7 @@ def _cross_locks(graph: Any, settings: Settings, version: IndexVersion, document
 
         threads = [threading.Thread(target=lambda: settle(graph, version, *documents))]
         # Which of the two the server gives up is its choice: both are the adapter's.
-        threads.append(threading.Thread(target=lambda: graph._write("locking", backwards, timeout_seconds=SECONDS)))
+        threads.append(threading.Thread(target=lambda: graph._bolt.write("locking", backwards, timeout_seconds=SECONDS)))
         for count, thread in enumerate(threads, start=1):
             thread.start()
             wait_until_blocked(count)

@@ -1,26 +1,21 @@
 """`GraphStore` on a server that speaks Bolt: Neo4j, or ArcadeDB on the local stack.
 
-Every method is one explicit transaction (a page each for the streams), with the driver's own retries off: repeating
-is done in one place, `resilience.py`. The time that is left of the call goes to the server as the transaction's limit
-and bounds the wait for its answers here, so that nothing outlasts a lease; a single answer takes
-`graph_timeout_seconds` at most, so that a server which stops in mid-call is noticed soon, however much is written.
+Every method is one explicit transaction (a page each for the streams): see `neo4j_transactions`.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 import neo4j
 
 from concordance import ids
 from concordance.circuit import Circuit
-from concordance.errors import ConcordanceError, Misconfigured, Unavailable
+from concordance.errors import Misconfigured, Unavailable
 from concordance.model import (
     Anchor,
     ChunkRow,
@@ -36,23 +31,18 @@ from concordance.model import (
     StoredChunk,
     StoredContent,
 )
-from concordance.resilience import LostRace, Policy, Store, StoreCalls
+from concordance.resilience import LostRace
 from concordance.settings import Settings
 from concordance.stores import cypher
 from concordance.stores import neo4j_reconcile as reconcile
 from concordance.stores.checks import check_batch, is_itself
 from concordance.stores.cypher_reconcile import DELETE_CHUNKS_BY_ID, READ_BACK, SET_DESCRIPTION, SHOW_DESCRIPTION
 from concordance.stores.graph_rows import Rows, document_rows, generation_rows, link_rows, settle_rows, write_queries
-from concordance.stores.translate_neo4j import Call, translate
-
-T = TypeVar("T")
-Work = Callable[[neo4j.Transaction], T]
+from concordance.stores.neo4j_transactions import Transactions, Work
 
 # One answer of the server comes within `graph_timeout_seconds`, also on a machine that has much else to do.
 ROWS_PER_QUERY = 1_000
 CHUNKS_PER_PAGE = 5_000
-# What a server may take for the answer that holds every chunk of an index version.
-SCAN_SECONDS = 3_600.0
 _INDEX_POLL_SECONDS = 0.1
 
 
@@ -60,61 +50,34 @@ class Neo4jGraph:
     """`GraphStore` over Bolt. Thread-safe: each call takes a connection of its own from the driver's pool."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = settings.effective_neo4j_url
-        self._user = settings.effective_neo4j_user
-        self._database = settings.effective_neo4j_database
-        policy = Policy.of(settings, Store.GRAPH)
-        self._calls = StoreCalls(policy, address=self._url)
-        self._seconds, self._answer_seconds = policy.call_timeout_seconds, policy.timeout_seconds
-        # Its notes ("this property is in no node yet") are true of every new index and of no use to anybody.
-        logging.getLogger("neo4j.notifications").setLevel(logging.ERROR)
-        try:
-            self._driver = neo4j.GraphDatabase.driver(
-                self._url,
-                auth=(self._user, settings.neo4j_password.get_secret_value()),
-                # Waiting for a free connection is done in `StoreCalls`: what is left to acquire is connecting.
-                max_connection_pool_size=policy.connections,
-                connection_timeout=policy.timeout_seconds,
-                connection_acquisition_timeout=policy.timeout_seconds,
-                connection_write_timeout=policy.timeout_seconds,
-                # A pooled connection is tried before it is used: a server that was restarted, or hangs, is noticed
-                # within the acquisition timeout and not in the middle of a transaction.
-                liveness_check_timeout=0,
-                telemetry_disabled=True,
-            )
-        except Exception as error:
-            raise translate(error, self._call("opening the graph")) from None
+        self._bolt = Transactions(settings)
 
     @property
     def circuit(self) -> Circuit:
         """Whether this process leaves the graph alone now."""
-        return self._calls.circuit
+        return self._bolt.circuit
 
     def close(self) -> None:
-        self._driver.close()
+        self._bolt.close()
 
     def ping(self) -> str:
-        self._read("asking the graph for its version", lambda tx: tx.run(cypher.PING).consume())
-        try:
-            return str(self._driver.get_server_info().agent)
-        except Exception as error:
-            raise translate(error, self._call("asking the graph for its version")) from None
+        return self._bolt.agent()
 
     def prepare(self) -> None:
         for query in cypher.SCHEMA:
-            self._write("preparing the graph", _runs(query), timeout_seconds=self._seconds, is_whole=True)
-        names = self._read("reading the constraints", lambda tx: tx.run(cypher.SHOW_CONSTRAINTS).value())
+            self._bolt.write("preparing the graph", _runs(query), is_whole=True)
+        names = self._bolt.read("reading the constraints", lambda tx: tx.run(cypher.SHOW_CONSTRAINTS).value())
         if missing := cypher.CONSTRAINTS - set(names):
             raise Misconfigured(
-                f"the graph at {self._url} lacks the constraints {', '.join(sorted(missing))} although they were "
+                f"the graph at {self._bolt.url} lacks the constraints {', '.join(sorted(missing))} although they were "
                 "created: an index of the same name or on the same property stands in their way, drop it"
             )
         self._await_indexes()
 
     def _await_indexes(self) -> None:
-        deadline = time.monotonic() + self._seconds
+        deadline = time.monotonic() + self._bolt.seconds
         while True:
-            found = self._read("reading the indexes", lambda tx: tx.run(cypher.SHOW_INDEXES).values())
+            found = self._bolt.read("reading the indexes", lambda tx: tx.run(cypher.SHOW_INDEXES).values())
             waiting = [name for name, state in found if state != "ONLINE"]
             if not waiting:
                 return
@@ -136,7 +99,7 @@ class Neo4jGraph:
                     raise LostRace(f"{what}: a sweep took a node of this batch away; nothing of it was applied")
                 result.consume()
 
-        self._write(what, work, timeout_seconds=timeout_seconds)
+        self._bolt.write(what, work, timeout_seconds=timeout_seconds)
 
     def write_links(self, version: IndexVersion, links: Sequence[LinkRow], *, timeout_seconds: float) -> None:
         parts = list(_parts(link_rows(version, links)))
@@ -146,7 +109,7 @@ class Neo4jGraph:
                 transaction.run(cypher.MERGE_LINKS, rows=rows).consume()
 
         if parts:
-            self._write(f"writing {len(links)} links", work, timeout_seconds=timeout_seconds)
+            self._bolt.write(f"writing {len(links)} links", work, timeout_seconds=timeout_seconds)
 
     def settle(self, version: IndexVersion, documents: Sequence[DocumentRow], *, timeout_seconds: float) -> None:
         rows = settle_rows(version, documents)
@@ -157,7 +120,7 @@ class Neo4jGraph:
             transaction.run(cypher.SETTLE_CHUNKS, rows=rows).consume()
 
         if rows:
-            self._write(f"settling {len(rows)} documents", work, timeout_seconds=timeout_seconds)
+            self._bolt.write(f"settling {len(rows)} documents", work, timeout_seconds=timeout_seconds)
 
     def hide(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
         rows = generation_rows(version, generations)
@@ -167,13 +130,13 @@ class Neo4jGraph:
             transaction.run(cypher.HIDE_CHUNKS, rows=rows).consume()
 
         if rows:
-            self._write(f"hiding {len(rows)} generations", work, timeout_seconds=timeout_seconds)
+            self._bolt.write(f"hiding {len(rows)} generations", work, timeout_seconds=timeout_seconds)
 
     def sweep(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> int:
         rows = generation_rows(version, generations)
         if not rows:
             return 0
-        return self._write(
+        return self._bolt.write(
             f"sweeping {len(rows)} generations",
             lambda transaction: _sweep(transaction, version, rows),
             timeout_seconds=timeout_seconds,
@@ -189,7 +152,7 @@ class Neo4jGraph:
                 for row in transaction.run(READ_BACK, rows=rows).values()
             ]
 
-        return self._read(f"reading {len(generations)} generations back", work) if parts else []
+        return self._bolt.read(f"reading {len(generations)} generations back", work) if parts else []
 
     def generations_of(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[GenerationKey, int]:
         parts = list(_parts(document_rows(version, document_ids)))
@@ -202,7 +165,7 @@ class Neo4jGraph:
                         found[GenerationKey(UUID(document_id), number)] += count
             return dict(found)
 
-        return self._read(f"looking for rows of {len(document_ids)} documents", work) if parts else {}
+        return self._bolt.read(f"looking for rows of {len(document_ids)} documents", work) if parts else {}
 
     def chunks(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
         wanted = span or reconcile.EVERYTHING
@@ -215,25 +178,13 @@ class Neo4jGraph:
             after = str(page[-1].chunk_id)
 
     def _page(self, version: IndexVersion, after: str, last: str) -> list[StoredChunk]:
-        return self._read(
+        return self._bolt.read(
             "streaming the chunks",
             lambda tx: reconcile.page_of_span(tx, version, after=after, last=last, limit=CHUNKS_PER_PAGE),
         )
 
     def scan(self, version: IndexVersion) -> Iterator[StoredChunk]:
-        # One long answer: what was handed on cannot be taken back, so nothing of it is repeated.
-        what = "streaming the chunks"
-        # A short call first: it passes the circuit, and may be repeated.
-        self._read(what, lambda tx: tx.run(cypher.PING).consume())
-        try:
-            with self._driver.session(database=self._database, default_access_mode=neo4j.READ_ACCESS) as session:
-                transaction = session.begin_transaction(timeout=SCAN_SECONDS)
-                with _answers_within(transaction, SCAN_SECONDS, self._seconds), transaction:
-                    yield from reconcile.scanned(transaction, version)
-        except ConcordanceError:
-            raise
-        except Exception as error:
-            raise translate(error, self._call(what)) from None
+        return self._bolt.stream("streaming the chunks", lambda tx: reconcile.scanned(tx, version))
 
     # --- reconcile --------------------------------------------------------------------------------------------------
 
@@ -243,21 +194,21 @@ class Neo4jGraph:
         if not generations:
             return {}
         what = f"reading the contents of {len(generations)} generations"
-        return self._read(what, lambda tx: reconcile.contents(tx, version, generations))
+        return self._bolt.read(what, lambda tx: reconcile.contents(tx, version, generations))
 
     def chunk_rows(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[ChunkRow]:
         rows = generation_rows(version, generations)
-        return self._read("reading chunks", lambda tx: reconcile.chunk_rows(tx, rows)) if rows else []
+        return self._bolt.read("reading chunks", lambda tx: reconcile.chunk_rows(tx, rows)) if rows else []
 
     def anchors(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[UUID, Anchor]:
         rows = reconcile.document_keys(version, document_ids)
-        found = self._read("reading anchors", lambda tx: reconcile.anchors_of(tx, rows)) if rows else []
+        found = self._bolt.read("reading anchors", lambda tx: reconcile.anchors_of(tx, rows)) if rows else []
         return {each.document_id: each for each in found}
 
     def documents(self, version: IndexVersion) -> Iterator[Anchor]:
         after: str = ""
         while True:
-            page, after = self._read(
+            page, after = self._bolt.read(
                 "streaming the documents",
                 lambda tx, after=after: reconcile.anchor_page(tx, version, after=after, limit=CHUNKS_PER_PAGE),  # type: ignore[misc]
             )
@@ -268,7 +219,7 @@ class Neo4jGraph:
     def altered_entities(self, version: IndexVersion) -> Iterator[str]:
         after = ""
         while True:
-            page, after = self._read(
+            page, after = self._bolt.read(
                 "streaming the entities",
                 lambda tx, after=after: reconcile.entity_page(tx, version, after=after, limit=CHUNKS_PER_PAGE),  # type: ignore[misc]
             )
@@ -278,13 +229,15 @@ class Neo4jGraph:
 
     def mentioning(self, version: IndexVersion, node_keys: Sequence[str]) -> set[GenerationKey]:
         what = f"looking for what mentions {len(node_keys)} entities"
-        return self._read(what, lambda tx: reconcile.mentioning(tx, node_keys)) if node_keys else set()
+        return self._bolt.read(what, lambda tx: reconcile.mentioning(tx, node_keys)) if node_keys else set()
 
     def loose(self, version: IndexVersion) -> set[GenerationKey]:
-        return self._read("looking for what hangs on nothing", lambda tx: reconcile.loose(tx, version), is_whole=True)
+        return self._bolt.read(
+            "looking for what hangs on nothing", lambda tx: reconcile.loose(tx, version), is_whole=True
+        )
 
     def drop_unused(self, version: IndexVersion, *, timeout_seconds: float) -> int:
-        return self._write(
+        return self._bolt.write(
             "dropping what nothing uses",
             lambda tx: reconcile.drop_unused(tx, version, limit=ROWS_PER_QUERY),
             timeout_seconds=timeout_seconds,
@@ -295,7 +248,7 @@ class Neo4jGraph:
         self, version: IndexVersion, batch: GraphBatch, settled: Sequence[DocumentRow], *, timeout_seconds: float
     ) -> None:
         check_batch(batch)
-        self._write(
+        self._bolt.write(
             f"writing {len(batch.documents)} documents over",
             lambda tx: reconcile.rewrite(tx, version, batch, settled),
             timeout_seconds=timeout_seconds,
@@ -303,18 +256,18 @@ class Neo4jGraph:
 
     def remove(self, version: IndexVersion, chunk_ids: Sequence[UUID], *, timeout_seconds: float) -> None:
         parameters = {"ids": [str(each) for each in chunk_ids], "version": version.version}
-        self._write("removing chunks", _runs(DELETE_CHUNKS_BY_ID, parameters), timeout_seconds=timeout_seconds)
+        self._bolt.write("removing chunks", _runs(DELETE_CHUNKS_BY_ID, parameters), timeout_seconds=timeout_seconds)
 
     def schema_gaps(self) -> list[str]:
-        return self._read("reading the constraints", reconcile.schema_gaps)
+        return self._bolt.read("reading the constraints", reconcile.schema_gaps)
 
     def describe(self, version: IndexVersion, description: str) -> None:
         parameters = {"name": reconcile.node_of(version), "version": version.version, "description": description}
-        self._write("describing a version", _runs(SET_DESCRIPTION, parameters), timeout_seconds=self._seconds)
+        self._bolt.write("describing a version", _runs(SET_DESCRIPTION, parameters))
 
     def description(self, version: IndexVersion) -> str | None:
         name = reconcile.node_of(version)
-        found = self._read("reading a description", lambda tx: tx.run(SHOW_DESCRIPTION, name=name).value())
+        found = self._bolt.read("reading a description", lambda tx: tx.run(SHOW_DESCRIPTION, name=name).value())
         return found[0] if found else None
 
     def neighbourhoods(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Neighbourhood]:
@@ -326,7 +279,7 @@ class Neo4jGraph:
             entities = transaction.run(cypher.CHUNK_ENTITIES, keys=keys).values()
             return entities, transaction.run(cypher.CHUNK_LINKS, keys=keys).values()
 
-        return _neighbourhoods(*self._read(f"reading around {len(keys)} chunks", work))
+        return _neighbourhoods(*self._bolt.read(f"reading around {len(keys)} chunks", work))
 
     def orphans(self, version: IndexVersion) -> Mapping[str, int]:
         return self._count("counting what hangs on nothing", cypher.ORPHANS, version)
@@ -338,83 +291,16 @@ class Neo4jGraph:
         def work(transaction: neo4j.Transaction) -> dict[str, int]:
             return {name: _rows(transaction.run(query, version=version.version)) for name, query in queries.items()}
 
-        return self._read(what, work, is_whole=True)
+        return self._bolt.read(what, work, is_whole=True)
 
     def point_to(self, version: IndexVersion) -> None:
         parameters = {"name": cypher.POINTER_NAME, "version": version.version}
-        self._write("moving the pointer", _runs(cypher.SET_POINTER, parameters), timeout_seconds=self._seconds)
+        self._bolt.write("moving the pointer", _runs(cypher.SET_POINTER, parameters))
 
     def pointer(self) -> int | None:
         name = cypher.POINTER_NAME
-        found = self._read("reading the pointer", lambda tx: tx.run(cypher.GET_POINTER, name=name).value())
+        found = self._bolt.read("reading the pointer", lambda tx: tx.run(cypher.GET_POINTER, name=name).value())
         return int(found[0]) if found else None
-
-    # --- transactions -----------------------------------------------------------------------------------------------
-
-    def _write(self, what: str, work: Work[T], *, timeout_seconds: float, is_whole: bool = False) -> T:
-        return self._calls.call(
-            lambda seconds: self._transact(
-                what, work, seconds=seconds, access=neo4j.WRITE_ACCESS, answer_seconds=self._patience(seconds, is_whole)
-            ),
-            timeout_seconds=timeout_seconds,
-        )
-
-    def _read(self, what: str, work: Work[T], *, is_whole: bool = False) -> T:
-        """`is_whole`: one answer is about a whole index version, and may take as long as the call."""
-        return self._calls.call(
-            lambda seconds: self._transact(
-                what, work, seconds=seconds, access=neo4j.READ_ACCESS, answer_seconds=self._patience(seconds, is_whole)
-            )
-        )
-
-    def _patience(self, seconds: float, is_whole: bool) -> float:
-        return seconds if is_whole else min(seconds, self._answer_seconds)
-
-    def _transact(self, what: str, work: Work[T], *, seconds: float, access: str, answer_seconds: float) -> T:
-        """One attempt: begin, work, commit. Raises our errors only."""
-        deadline = time.monotonic() + seconds
-        committing = False
-        try:
-            with self._driver.session(
-                database=self._database,
-                default_access_mode=access,
-                connection_acquisition_timeout=min(seconds, self._answer_seconds),
-            ) as session:
-                # The begin travels with the first query: there is no answer to wait for before its limits are set.
-                with session._pipelined_begin:
-                    transaction = session.begin_transaction(timeout=seconds)
-                # Outside the transaction's own block: a rollback waits for an answer too.
-                with _answers_within(transaction, deadline - time.monotonic(), answer_seconds), transaction:
-                    result = work(transaction)
-                    committing = True
-                    transaction.commit()
-                    return result
-        except ConcordanceError:
-            raise
-        except Exception as error:
-            # Not chained: the driver's exception may carry the rows that were sent.
-            raise translate(error, self._call(what, committing=committing)) from None
-
-    def _call(self, what: str, *, committing: bool = False) -> Call:
-        return Call(what, self._url, self._user, self._database, committing)
-
-
-@contextmanager
-def _answers_within(transaction: neo4j.Transaction, seconds: float, answer_seconds: float) -> Iterator[None]:
-    """Bound the wait for the server's answers in this transaction: for all of them, and for each.
-
-    The driver has no setting for it (it trusts a hint that only Neo4j sends), so its socket is told directly; a test
-    with a server that stops answering holds this to the driver's next version.
-    """
-    socket = transaction._connection.socket
-    usual = socket.get_read_timeout()
-    socket.set_read_deadline(max(seconds, 0.001))
-    socket.set_read_timeout(answer_seconds if usual is None else min(usual, answer_seconds))
-    try:
-        yield
-    finally:
-        socket.set_read_deadline(None)
-        socket.set_read_timeout(usual)
 
 
 def _runs(query: str, parameters: Mapping[str, Any] | None = None) -> Work[None]:
