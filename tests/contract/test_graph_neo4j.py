@@ -118,7 +118,8 @@ def _cross_locks(graph: Any, settings: Settings, version: IndexVersion, document
 
         threads = [threading.Thread(target=lambda: settle(graph, version, *documents))]
         # Which of the two the server gives up is its choice: both are the adapter's.
-        threads.append(threading.Thread(target=lambda: graph._bolt.write("locking", backwards, timeout_seconds=SECONDS)))
+        other = threading.Thread(target=lambda: graph._bolt.write("locking", backwards, timeout_seconds=SECONDS))
+        threads.append(other)
         for count, thread in enumerate(threads, start=1):
             thread.start()
             wait_until_blocked(count)

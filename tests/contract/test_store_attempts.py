@@ -155,7 +155,7 @@ def test_the_driver_s_own_pool_is_as_large_as_the_setting(store: Store, opener: 
     adapter = opener(settings)
     try:
         if store is Store.GRAPH:
-            assert adapter._driver._pool.pool_config.max_connection_pool_size == 7
+            assert adapter._bolt._driver._pool.pool_config.max_connection_pool_size == 7
         else:
             assert adapter._client.http.client._client._transport._pool._max_connections == 7
     finally:
