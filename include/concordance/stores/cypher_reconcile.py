@@ -20,12 +20,18 @@ ORDER BY c.id
 LIMIT $limit
 """
 
-READ_BACK = f"""
+_OF_GENERATIONS = """
 UNWIND $rows AS row
-MATCH (d:Document {{key: row.key}})<-[:FROM_DOCUMENT]-(c:Chunk)
+MATCH (d:Document {key: row.key})<-[:FROM_DOCUMENT]-(c:Chunk)
 WHERE c.generation = row.generation
-RETURN {_CHUNK}
 """
+# Every batch is read back: what is not compared is not asked for, and a document's chunks come as one record, because
+# the driver waits for each record on its own.
+READ_BACK = f"""{_OF_GENERATIONS}
+RETURN row.key AS document,
+       collect([c.id, c.key, c.document_id, c.generation, c.index, c.text, c.text_digest]) AS chunks
+"""
+CHUNKS_OF_GENERATIONS = f"{_OF_GENERATIONS}RETURN {_CHUNK}"
 
 _ANCHOR = """d.document_id AS document_id, d.tenant AS tenant, d.source AS source, d.uri AS uri,
        d.generation AS generation, d.title AS title, d.fingerprint AS fingerprint, d.access AS access,

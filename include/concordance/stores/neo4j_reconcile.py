@@ -34,8 +34,11 @@ _MOST_LOOSE = 10_000
 
 
 def stored_chunk(row: Sequence[Any], version: IndexVersion) -> StoredChunk:
-    """A Chunk node as read, its digest computed from its text; one under a foreign key equals nothing."""
-    chunk_id, key, document_id, generation, index, text, text_digest, tenant, heading, live = row
+    """A Chunk node as read, its digest computed from its text; one under a foreign key equals nothing.
+
+    A row that was only read back ends with its text digest, and says nothing about the view.
+    """
+    chunk_id, key, document_id, generation, index, text, text_digest, *view = row
     found = as_uuid(chunk_id)
     digest = ids.read_digest(text, text_digest)
     return StoredChunk(
@@ -44,11 +47,15 @@ def stored_chunk(row: Sequence[Any], version: IndexVersion) -> StoredChunk:
         generation=generation if isinstance(generation, int) else -1,
         ordinal=index if isinstance(index, int) else -1,
         text_digest=digest if key == ids.node_key(version.version, found) else f"foreign key {digest}"[:160],
-        view_digest=ids.view_digest(
-            tenant=str(tenant),
-            heading_path=list(map(str, heading)) if isinstance(heading, list) else ["?", str(heading)],
-            live=live is True,
-        ),
+        view_digest=_view_digest(*view) if view else None,
+    )
+
+
+def _view_digest(tenant: Any, heading: Any, live: Any) -> bytes:
+    return ids.view_digest(
+        tenant=str(tenant),
+        heading_path=list(map(str, heading)) if isinstance(heading, list) else ["?", str(heading)],
+        live=live is True,
     )
 
 
@@ -77,7 +84,7 @@ def just_before(span: Span) -> str:
 def chunk_rows(transaction: neo4j.Transaction, rows: Rows) -> list[ChunkRow]:
     """Whole chunks of these generations, texts included; broken ones are left out."""
     found = []
-    for record in transaction.run(reading.READ_BACK, rows=rows):
+    for record in transaction.run(reading.CHUNKS_OF_GENERATIONS, rows=rows):
         chunk_id, _, document_id, generation, index, text, _, _, heading, _ = record
         if isinstance(text, str) and isinstance(heading, list):
             named = as_uuid(chunk_id), as_uuid(document_id)

@@ -149,7 +149,8 @@ class Neo4jGraph:
             return [
                 reconcile.stored_chunk(row, version)
                 for rows in parts
-                for row in transaction.run(READ_BACK, rows=rows).values()
+                for _, chunks in transaction.run(READ_BACK, rows=rows).values()
+                for row in chunks
             ]
 
         return self._bolt.read(f"reading {len(generations)} generations back", work) if parts else []

@@ -16,6 +16,8 @@ from concordance import ids
 from concordance.model import Anchor, Point, StoredChunk
 
 DENSE, SPARSE = "dense", "bm25"
+# What is compared of every batch that was written.
+WRITTEN = ["document_id", "generation", "index", "text", "text_digest"]
 _NOBODY = UUID(int=0)
 _NORM_TOLERANCE = 1e-3
 
@@ -47,27 +49,46 @@ def wrong_with(vectors: Any, claimed: object, *, dimension: int) -> str:
 
 def stored_point(point_id: object, payload: Mapping[str, Any]) -> StoredChunk:
     """A point as read; what cannot be one of ours becomes values that equal nothing."""
-    document, generation, ordinal = payload.get("document_id"), payload.get("generation"), payload.get("index")
-    access, heading = payload.get("access"), payload.get("heading_path")
-    tenant, title = payload.get("tenant"), payload.get("title")
+    return _stored(point_id, payload, _document_digest(payload), _view_digest(payload))
+
+
+def written_point(point_id: object, payload: Mapping[str, Any]) -> StoredChunk:
+    """As `stored_point`, of a point whose `WRITTEN` alone were read."""
+    return _stored(point_id, payload, None, None)
+
+
+def _stored(
+    point_id: object, payload: Mapping[str, Any], document_digest: bytes | None, view_digest: bytes | None
+) -> StoredChunk:
+    generation, ordinal = payload.get("generation"), payload.get("index")
     return StoredChunk(
         chunk_id=point_uuid(point_id),
-        document_id=_uuid(document),
+        document_id=_uuid(payload.get("document_id")),
         generation=generation if type(generation) is int else -1,
         ordinal=ordinal if type(ordinal) is int else -1,
         text_digest=ids.read_digest(payload.get("text"), payload.get("text_digest")),
-        document_digest=ids.document_digest(
-            tenant=str(tenant),
-            source=str(payload.get("source")),
-            uri=str(payload.get("uri")),
-            title=title if title is None else str(title),
-            access=list(map(str, access)) if isinstance(access, list) else ["?", str(access)],
-        ),
-        view_digest=ids.view_digest(
-            tenant=str(tenant),
-            heading_path=list(map(str, heading)) if isinstance(heading, list) else ["?", str(heading)],
-            live=payload.get("live") is True,
-        ),
+        document_digest=document_digest,
+        view_digest=view_digest,
+    )
+
+
+def _document_digest(payload: Mapping[str, Any]) -> bytes:
+    title, access = payload.get("title"), payload.get("access")
+    return ids.document_digest(
+        tenant=str(payload.get("tenant")),
+        source=str(payload.get("source")),
+        uri=str(payload.get("uri")),
+        title=title if title is None else str(title),
+        access=list(map(str, access)) if isinstance(access, list) else ["?", str(access)],
+    )
+
+
+def _view_digest(payload: Mapping[str, Any]) -> bytes:
+    heading = payload.get("heading_path")
+    return ids.view_digest(
+        tenant=str(payload.get("tenant")),
+        heading_path=list(map(str, heading)) if isinstance(heading, list) else ["?", str(heading)],
+        live=payload.get("live") is True,
     )
 
 

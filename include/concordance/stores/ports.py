@@ -50,7 +50,8 @@ class GraphStore(Protocol):
         """One transaction: the links whose two nodes are there; the others are left out silently."""
 
     def read_back(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[StoredChunk]:
-        """The chunks of these generations that hang on their document's node, in no particular order."""
+        """The chunks of these generations that hang on their document's node, in no particular order: their places and
+        text digests, not what else reconcile compares."""
 
     def settle(self, version: IndexVersion, documents: Sequence[DocumentRow], *, timeout_seconds: float) -> None:
         """Show `documents` to raw readers, in one transaction: properties on the anchor node, only forward (never over
@@ -156,7 +157,7 @@ class VectorStore(Protocol):
         `PoisonDocument` (reason `bad_vector`) before anything of the call is written."""
 
     def read_back(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> list[StoredChunk]:
-        """The points among these ids that are there."""
+        """The points among these ids that are there: their places and text digests, as the graph's `read_back`."""
 
     def vectors(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Vector]:
         """The dense vectors of the points among these ids that are there, bit-equal to what was written."""

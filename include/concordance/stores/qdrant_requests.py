@@ -19,6 +19,8 @@ from concordance.stores.translate_qdrant import Call, Kind, translate
 
 T = TypeVar("T")
 
+IDS_PER_REQUEST = 1_000
+
 
 class Deadline:
     """When a call of several requests must end."""
@@ -57,20 +59,31 @@ class Requests:
         """One page of points by id from `offset` on, with their payloads, as plain JSON: `points`,
         `next_page_offset`."""
         body = {"offset": offset, "limit": limit, "with_payload": True, "with_vector": with_vector}
+        page: dict[str, Any] = self._ask_plainly(f"streaming {collection}", collection, "points/scroll", body)
+        return page
 
-        def request(seconds: int) -> dict[str, Any]:
+    def retrieve(self, collection: str, point_ids: list[str], *, fields: list[str]) -> list[dict[str, Any]]:
+        """Those of the points that are there, with these fields of their payloads, as plain JSON."""
+        body = {"ids": point_ids, "with_payload": fields, "with_vector": False}
+        what = f"reading {len(point_ids)} points back"
+        points: list[dict[str, Any]] = self._ask_plainly(what, collection, "points", body)
+        return points
+
+    def _ask_plainly(self, what: str, collection: str, path: str, body: dict[str, Any]) -> Any:
+        """Through the client, past its models."""
+
+        def request(seconds: int) -> Any:
             answer: dict[str, Any] = self.client.http.points_api.api_client.request(
                 type_=dict[str, Any],
                 method="POST",
-                url="/collections/{name}/points/scroll",
+                url="/collections/{name}/" + path,
                 path_params={"name": collection},
                 params={"timeout": str(seconds)},
                 json=body,
             )
-            result: dict[str, Any] = answer["result"]
-            return result
+            return answer["result"]
 
-        return self.ask(f"streaming {collection}", collection, request)
+        return self.ask(what, collection, request)
 
     def change(self, what: str, collection: str, request: Callable[[int], object]) -> None:
         """Change the schema: a collection, a payload index, an alias. One request may take as long as the call: an

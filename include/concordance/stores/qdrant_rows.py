@@ -10,8 +10,8 @@ from uuid import UUID
 from qdrant_client import models
 
 from concordance.errors import Misconfigured
-from concordance.model import ScoredPoint, SparseVector, StoredChunk, Vector
-from concordance.stores.point_payloads import DENSE, SPARSE, stored_point
+from concordance.model import ScoredPoint, SparseVector, Vector
+from concordance.stores.point_payloads import DENSE, SPARSE
 
 ALIAS = "concordance"
 COLLECTION = re.compile(r"concordance_v([0-9]{6,})")
@@ -61,10 +61,6 @@ def query_of(query: Vector | SparseVector) -> Any:
     if isinstance(query, SparseVector):
         return models.SparseVector(indices=list(query.indices), values=list(query.values))
     return query.tolist()
-
-
-def stored(record: models.Record) -> StoredChunk:
-    return stored_point(record.id, record.payload or {})
 
 
 def hit(point: models.ScoredPoint) -> ScoredPoint:

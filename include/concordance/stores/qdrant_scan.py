@@ -5,13 +5,22 @@ The client's own models would check every field of every point once more, at twi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
 from concordance.model import IndexVersion, Span, StoredChunk, VectorFault
-from concordance.stores.point_payloads import DENSE, SPARSE, point_uuid, stored_point, wrong_with
-from concordance.stores.qdrant_requests import Requests
+from concordance.slices import slices
+from concordance.stores.point_payloads import (
+    DENSE,
+    SPARSE,
+    WRITTEN,
+    point_uuid,
+    stored_point,
+    written_point,
+    wrong_with,
+)
+from concordance.stores.qdrant_requests import IDS_PER_REQUEST, Requests
 
 POINTS_PER_PAGE = 2_000
 VECTORS_PER_PAGE = 500
@@ -23,6 +32,13 @@ def scan(requests: Requests, version: IndexVersion, span: Span | None) -> Iterat
     for page in _pages(requests, version, span, page_points=POINTS_PER_PAGE, with_vector=False):
         for point in page:
             yield stored_point(point["id"], point.get("payload") or {})
+
+
+def read_back(requests: Requests, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Iterator[StoredChunk]:
+    """What was written of the points among these ids that are there."""
+    for ids in slices(list(dict.fromkeys(chunk_ids)), IDS_PER_REQUEST):
+        for point in requests.retrieve(version.collection, list(map(str, ids)), fields=WRITTEN):
+            yield written_point(point["id"], point.get("payload") or {})
 
 
 def checked_vectors(requests: Requests, version: IndexVersion, span: Span | None) -> Iterator[VectorFault | None]:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -32,10 +32,11 @@ from concordance.model import (
     VectorFault,
 )
 from concordance.settings import Settings
+from concordance.slices import slices
 from concordance.stores.checks import check_points, check_query
 from concordance.stores.point_bodies import upsert_bodies
 from concordance.stores.point_payloads import DENSE, SPARSE, place_of
-from concordance.stores.qdrant_requests import Deadline, Requests
+from concordance.stores.qdrant_requests import IDS_PER_REQUEST, Deadline, Requests
 from concordance.stores.qdrant_rows import (
     ALIAS,
     COLLECTION,
@@ -47,13 +48,9 @@ from concordance.stores.qdrant_rows import (
     hit,
     is_any_of,
     query_of,
-    stored,
 )
-from concordance.stores.qdrant_scan import checked_vectors, scan
+from concordance.stores.qdrant_scan import checked_vectors, read_back, scan
 
-T = TypeVar("T")
-
-IDS_PER_REQUEST = 1_000
 POINTS_PER_PAGE = 2_000
 DOCUMENTS_PER_FILTER = 200
 
@@ -217,7 +214,7 @@ class QdrantVectors:
     ) -> list[tuple[str, GenerationKey, bool]]:
         """Id, generation and `live` of every point of these documents."""
         found = []
-        for part in _parts(documents, DOCUMENTS_PER_FILTER):
+        for part in slices(documents, DOCUMENTS_PER_FILTER):
             chosen = models.Filter(must=[is_any_of("document_id", [str(each) for each in part])])
             for page in self._pages(version, SHOWN, chosen=chosen, deadline=deadline):
                 for record in page:
@@ -227,7 +224,7 @@ class QdrantVectors:
         return found
 
     def _set_live(self, version: IndexVersion, point_ids: Sequence[str], is_live: bool, deadline: Deadline) -> None:
-        for part in _parts(point_ids, IDS_PER_REQUEST):
+        for part in slices(point_ids, IDS_PER_REQUEST):
             self._requests.write(
                 f"setting live on {len(part)} points",
                 version.collection,
@@ -241,7 +238,7 @@ class QdrantVectors:
         deadline = Deadline(timeout_seconds)
         ordered = sorted(set(generations), key=lambda each: (each.generation, each.document_id))
         for number, keys in groupby(ordered, key=lambda each: each.generation):
-            for part in _parts([str(each.document_id) for each in keys], DOCUMENTS_PER_FILTER):
+            for part in slices([str(each.document_id) for each in keys], DOCUMENTS_PER_FILTER):
                 generation = models.FieldCondition(key="generation", match=models.MatchValue(value=number))
                 chosen = models.Filter(must=[is_any_of("document_id", part), generation])
                 self._requests.write(
@@ -255,7 +252,7 @@ class QdrantVectors:
 
     def remove(self, version: IndexVersion, chunk_ids: Sequence[UUID], *, timeout_seconds: float) -> None:
         deadline = Deadline(timeout_seconds)
-        for part in _parts([str(each) for each in chunk_ids], IDS_PER_REQUEST):
+        for part in slices([str(each) for each in chunk_ids], IDS_PER_REQUEST):
             self._requests.write(
                 f"removing {len(part)} points",
                 version.collection,
@@ -268,7 +265,7 @@ class QdrantVectors:
     # --- read -------------------------------------------------------------------------------------------------------
 
     def read_back(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> list[StoredChunk]:
-        return [stored(record) for record in self._retrieve(version, chunk_ids, with_payload=True)]
+        return list(read_back(self._requests, version, chunk_ids))
 
     def places(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Anchor]:
         found = (place_of(record.payload or {}) for record in self._retrieve(version, chunk_ids, with_payload=True))
@@ -290,7 +287,7 @@ class QdrantVectors:
         with_vectors: Any = False,
     ) -> Iterator[models.Record]:
         name = version.collection
-        for part in _parts(list(dict.fromkeys(chunk_ids)), IDS_PER_REQUEST):
+        for part in slices(list(dict.fromkeys(chunk_ids)), IDS_PER_REQUEST):
             yield from self._requests.ask(
                 f"reading {len(part)} points back",
                 name,
@@ -375,8 +372,3 @@ class QdrantVectors:
             Deadline(timeout_seconds),
         )
         return [hit(point) for point in found.points]
-
-
-def _parts(rows: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
