@@ -5,57 +5,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from concordance import fault_points
-from concordance.errors import OutcomeUnknown
 from concordance.ledger import Ledger
 from concordance.parsing.parser import Parser
 from concordance.settings import Settings
 from simulation.promises import converged
 from simulation.world import POISON, World, quick_settings
-from support.ledgers import connect, unflushed
+from support.ledgers import unflushed
+from support.strikes import Strike, a_hang_past_the_lease, struck_at
 from support.trials import is_full
-
-Fault = Callable[[World, str], None]
-
-
-def an_exception(world: World, point: str) -> None:
-    raise RuntimeError(f"a defect at {point}")
-
-
-def a_kill(world: World, point: str) -> None:
-    world.die(point)
-
-
-def a_lost_answer(world: World, point: str) -> None:
-    """What was done is done, but whoever asked for it does not hear of it, however often it asks."""
-    raise OutcomeUnknown(f"the answer was lost at {point}")
-
-
-def a_hang_past_the_lease(world: World, point: str) -> None:
-    """Everybody takes the attempt for dead; another one does the work; then the first goes on as if nothing were."""
-    # A transaction that nobody goes on with is ended by the server (idle_in_transaction_session_timeout).
-    with connect(world.settings) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE state = 'idle in transaction' AND datname = current_database()"
-        )
-    world.wait(world.longest_lease_seconds)
-    world.failing = frozenset()
-    assert world.run(again=True), "the second attempt did not come to its end"
-
-
-FAULTS = (an_exception, a_kill, a_lost_answer, a_hang_past_the_lease)
-# An answer can be lost only after there was one.
-MATRIX = [
-    (point, fault)
-    for point in sorted(fault_points.RUN_POINTS)
-    for fault in FAULTS
-    if fault is not a_lost_answer or point.endswith(".after")
-]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -129,18 +91,21 @@ def world(ledger: Ledger, stack: Settings, parser: Parser) -> Iterator[World]:
 
 @pytest.mark.fault("F01", engine="memory")
 @pytest.mark.parametrize("is_given_up", [False, True] if is_full() else [False])
-@pytest.mark.parametrize(("point", "fault"), MATRIX, ids=lambda each: getattr(each, "__name__", each))
+@struck_at(fault_points.RUN_POINTS)
 def test_a_run_struck_at_this_point_is_made_good_by_the_next_attempt(
-    world: World, point: str, fault: Fault, is_given_up: bool
+    world: World, point: str, strike: Strike, is_given_up: bool
 ) -> None:
+    def another_attempt() -> None:
+        assert world.run(again=True), "the second attempt did not come to its end"
+
     BEFORE.get(point.rpartition(".")[0], an_edit)(world)
-    world.trap = point, lambda: fault(world, point)
+    world.trap = point, lambda: strike(world, point, another_attempt)
     try:
         ended = world.run()
     except RuntimeError:
         ended = False
     assert world.trapped == 1, f"the run did not pass {point}"
-    assert not ended or fault is a_hang_past_the_lease
+    assert not ended or strike is a_hang_past_the_lease
     world.quiet()
     assert world.run(again=not is_given_up)
     converged(world)

@@ -5,7 +5,7 @@ At every moment in between no reader sees the document, and the ledger says "hid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,36 +13,14 @@ from concordance import fault_points
 from concordance.consistency.bars import BARS
 from concordance.consistency.erase import EraseRequest
 from concordance.consistency.erased_artefacts import BY_COLUMN, BY_TEXT, BY_VERDICT
-from concordance.errors import ConcordanceError, Misconfigured, OutcomeUnknown
+from concordance.errors import ConcordanceError, Misconfigured
 from concordance.ledger import Ledger
 from concordance.parsing.parser import Parser
 from concordance.settings import ROOT, Settings
 from simulation.world import Killed, World, quick_settings
 from support.erasing import SECRET, document, erase, finish, held, is_sound, request, shown, wait_for_the_grace
 from support.ledgers import unflushed
-
-Fault = Callable[[World, EraseRequest, str], None]
-
-
-def an_exception(world: World, asked: EraseRequest, point: str) -> None:
-    raise RuntimeError(f"a defect at {point}")
-
-
-def a_kill(world: World, asked: EraseRequest, point: str) -> None:
-    world.die(point)
-
-
-def a_lost_answer(world: World, asked: EraseRequest, point: str) -> None:
-    raise OutcomeUnknown(f"the answer was lost at {point}")
-
-
-FAULTS = (an_exception, a_kill, a_lost_answer)
-MATRIX = [
-    (point, fault)
-    for point in sorted(fault_points.ERASE_POINTS)
-    for fault in FAULTS
-    if fault is not a_lost_answer or point.endswith(".after")
-]
+from support.strikes import Strike, struck_at
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,10 +41,16 @@ def world(ledger: Ledger, stack: Settings, parser: Parser) -> Iterator[World]:
 
 
 @pytest.mark.fault("F01", engine="memory")
-@pytest.mark.parametrize(("point", "fault"), MATRIX, ids=lambda each: getattr(each, "__name__", each))
-def test_an_erase_struck_at_this_point_is_finished_by_the_same_one(world: World, point: str, fault: Fault) -> None:
+@struck_at(fault_points.ERASE_POINTS)
+def test_an_erase_struck_at_this_point_is_finished_by_the_same_one(world: World, point: str, strike: Strike) -> None:
     asked = request("alpha")
-    world.trap = point, lambda: fault(world, asked, point)
+
+    def another_attempt() -> None:
+        erase(world, asked)
+        wait_for_the_grace(world)
+        assert finish(world, asked.erasure_id).is_erased
+
+    world.trap = point, lambda: strike(world, point, another_attempt)
     whole(world, asked)
     if world.trapped == 0:
         wait_for_the_grace(world)

@@ -15,7 +15,6 @@ from concordance.parsing.parser import Parser
 from concordance.settings import Settings
 from simulation.promises import converged
 from simulation.world import World, quick_settings
-from support.ledgers import connect
 
 FIRST = "# Alpha\n\nStone and river.\n"
 SECOND = "# Alpha\n\nStone and river, edited.\n"
@@ -103,12 +102,7 @@ def test_a_sweep_decided_before_a_publish_and_carried_out_after_it_takes_nothing
 
     def the_document_comes_back_meanwhile() -> None:
         # The sweep's worker hangs until the server ends its transaction, and with it its locks.
-        with connect(world.settings) as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                "WHERE state = 'idle in transaction' AND datname = current_database()"
-            )
-        world.wait(world.longest_lease_seconds)
+        world.hang_past_the_lease()
         world.edit("alpha", None)
         assert world.run()
         world.edit("alpha", THIRD)

@@ -43,7 +43,7 @@ from concordance.sources.declaration import SourceDeclaration
 from concordance.staging import Staging
 from concordance.stores.memory import MemoryGraph, MemoryVectors
 from simulation.interleaving import Interleaving
-from support.ledgers import connect, move_clock
+from support.ledgers import connect, end_idle_transactions, move_clock
 
 SOURCE = "shelf"
 NAMES = ("alpha", "beta", "gamma/one", "gamma/two", "delta")
@@ -230,6 +230,12 @@ class World:
         self._deliver_late()
         self.now += seconds
         move_clock(self._clock_hand, seconds)
+
+    def hang_past_the_lease(self) -> None:
+        """The attempt that is here does not go on for so long that every lease of it has run out."""
+        # A transaction that nobody goes on with is ended by the server (idle_in_transaction_session_timeout).
+        end_idle_transactions(self.settings)
+        self.wait(self.longest_lease_seconds)
 
     def quiet(self) -> None:
         """Nothing fails from here on, and every lease has run out."""

@@ -69,6 +69,15 @@ def unflushed(settings: Settings) -> Iterator[None]:
             connection.execute(sql.SQL("ALTER DATABASE {} RESET synchronous_commit").format(sql.Identifier(name)))
 
 
+def end_idle_transactions(settings: Settings) -> None:
+    """As the server does with transactions that nobody goes on with; returns when they are gone."""
+    with connect(settings) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE state = 'idle in transaction' AND datname = current_database()"
+        )
+
+
 def skip_versions(settings: Settings) -> None:
     """Let the next index version have a number that no other test of the session used: the stores are shared."""
     with connect(settings) as connection:
