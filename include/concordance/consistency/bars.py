@@ -25,7 +25,7 @@ def keep_bars(erasure: Erasure, *, adapters: Adapters) -> None:
     for number, page in enumerate(pages):
         bars = adapters.ledger.erasing.bars(page)
         content = ids.canonical_json([[str(bar.document_id), bar.tenant, bar.source] for bar in bars]).encode()
-        adapters.staging.put("bars", [str(erasure.erasure_id), number], content, rows=len(bars), suffix=".json")
+        adapters.staging.put(BARS, [str(erasure.erasure_id), number], content, rows=len(bars), suffix=".json")
 
 
 def staged_bars(adapters: Adapters) -> list[Bar]:

@@ -65,12 +65,7 @@ def confirmed(damages: Sequence[Damage], ledger: AuditLedger, version: IndexVers
         wanted = {damage.key for damage in some}
         with ledger.snapshot() as snapshot:
             moving = {key.document_id for key in snapshot.in_flight(version)}
-            near = (
-                promise
-                for key in wanted
-                for promise in snapshot.promises(version, after=UUID(int=key.document_id.int - 1), limit=1)
-            )
-            now = {promise.key: promise for promise in near if promise.key in wanted}
+            now = {promise.key: promise for promise in snapshot.promises_of(version, wanted)}
         holding += [
             damage
             for damage in damaged_documents(version, list(now.values()), graph)

@@ -9,7 +9,7 @@ the document as a new generation, by the ordinary protocol.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -112,7 +112,8 @@ class Mending:
     # --- rows of current generations --------------------------------------------------------------------------------
 
     def _write_over(self, keys: Sequence[GenerationKey], broken: _Broken) -> None:
-        promises = {promise.key: promise for promise in self._promises(keys)}
+        with self.adapters.ledger.snapshot() as snapshot:
+            promises = {promise.key: promise for promise in snapshot.promises_of(self.version, keys)}
         # What a generation wrote does not change: it is made again before anything is held.
         made = originals.from_artefacts(self.version, list(promises.values()), self.adapters)
         for some in slices(sorted(promises), _HELD_AT_ONCE):
@@ -124,14 +125,6 @@ class Mending:
                 self._write_vectors([points[promise.key] for promise in held if promise.key in points])
                 # A generation whose graph rows cannot be made again is loaded anew.
                 broken.ledger |= {promise.key for promise in held if promise.key in broken.graph} - made.keys()
-
-    def _promises(self, keys: Iterable[GenerationKey]) -> Iterator[Promise]:
-        with self.adapters.ledger.snapshot() as snapshot:
-            for key in keys:
-                before = UUID(int=key.document_id.int - 1)
-                yield from (
-                    promise for promise in snapshot.promises(self.version, after=before, limit=1) if promise.key == key
-                )
 
     def _write_graph(self, promises: Sequence[Promise], made: dict[GenerationKey, GraphBatch]) -> None:
         seconds = self.settings.call_timeout_seconds

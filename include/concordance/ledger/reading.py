@@ -25,7 +25,6 @@ WHERE c.index_version = %s AND c.chunk_id > %s AND c.chunk_id <= %s AND g.state 
 ORDER BY c.chunk_id LIMIT %s
 """
 
-
 _PROMISES = """
 SELECT g.document_id, d.tenant, d.source, d.uri, g.generation, g.title, g.fingerprint, g.access, g.stamp,
        g.content_digest, g.chunk_count, g.dirty,
@@ -34,9 +33,9 @@ SELECT g.document_id, d.tenant, d.source, d.uri, g.generation, g.title, g.finger
        ARRAY(SELECT encode(c.text_digest, 'hex') FROM chunks c WHERE c.index_version = g.index_version
              AND c.document_id = g.document_id AND c.generation = g.generation ORDER BY c.ordinal)
 FROM generations g JOIN documents d USING (document_id)
-WHERE g.index_version = %(version)s AND g.state = 'current' AND g.document_id > %(after)s
-ORDER BY g.document_id LIMIT %(limit)s
-"""
+WHERE g.index_version = %(version)s AND g.state = 'current' """
+_PROMISES_AFTER = f"{_PROMISES} AND g.document_id > %(after)s ORDER BY g.document_id LIMIT %(limit)s"
+_PROMISES_OF = f"{_PROMISES} AND g.document_id = ANY(%(documents)s) ORDER BY g.document_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,17 @@ class Snapshot:
 
     def promises(self, version: IndexVersion, *, after: UUID, limit: int) -> list[Promise]:
         """A page of current generations by document id, each with what it promised to write."""
-        self._cursor.execute(_PROMISES, {"version": version.version, "after": after, "limit": limit})
+        self._cursor.execute(_PROMISES_AFTER, {"version": version.version, "after": after, "limit": limit})
+        return self._promises()
+
+    def promises_of(self, version: IndexVersion, keys: Collection[GenerationKey]) -> list[Promise]:
+        """Those of these generations that are current, by document id."""
+        documents = [key.document_id for key in keys]
+        self._cursor.execute(_PROMISES_OF, {"version": version.version, "documents": documents})
+        wanted = set(keys)
+        return [promise for promise in self._promises() if promise.key in wanted]
+
+    def _promises(self) -> list[Promise]:
         return [
             Promise(
                 row=replace(document_row(row[:8]), stamp=row[8], content_digest=row[9], links=tuple(row[12])),
