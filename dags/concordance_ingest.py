@@ -48,9 +48,8 @@ BY_LABEL = "{{ label }}"
 )
 def plan(*, run_id: Any = None, params: Any = None, dag_run: Any = None, ti: Any = None) -> list[int]:
     from concordance.pipeline.plan import make_plan
-    from concordance.pipeline.references import RunRequest
 
-    request = RunRequest(run_id=run_id, **glue.run_conf(dag_run.conf, params).model_dump())
+    request = glue.run_conf(dag_run.conf, params).request(run_id)
     with glue.planning(request) as run:
         made = make_plan(request, adapters=run.adapters, settings=run.settings)
     ti.xcom_push(key="plan", value=made.as_json())

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from airflow.sdk import Connection, ExceptionRetryPolicy, Param, RetryAction, RetryDecision, RetryRule
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 from airflow.sdk.observability import stats
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from concordance.errors import Leased, Misconfigured, Terminal, Transient, Unavailable
+from concordance.model import QuarantineFilter, Reason
 from concordance.settings import Settings, load_settings
 from concordance.sources.subpath import normalise_subpath
 
@@ -94,10 +95,20 @@ DEFAULT_ARGS: dict[str, Any] = {
 }
 
 
-class RunConf(BaseModel):
-    """What a person or a program may ask of one run. A key that is not here is refused: it would do nothing."""
+class _QuarantineConf(BaseModel):
+    """What may be asked of the quarantine. A key that is not here is refused: it would do nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    reason: Reason | None = Field(None, strict=False)
+    older_than_hours: float | None = Field(None, ge=0, le=1e6, strict=False)
+
+    def meant(self, source: str | None) -> QuarantineFilter:
+        return QuarantineFilter(source=source, reason=self.reason, older_than_hours=self.older_than_hours)
+
+
+class RunConf(_QuarantineConf):
+    """What a person or a program may ask of one run."""
 
     source: str = Field(min_length=1, max_length=64)
     subpath: str = ""
@@ -105,6 +116,21 @@ class RunConf(BaseModel):
     dry_run: bool = False
     allow_deletes: bool = False
     max_documents: int | None = Field(None, ge=1, le=100_000_000)
+    only_quarantined: bool = False
+
+    def request(self, run_id: str) -> RunRequest:
+        """The request of the run of this name."""
+        from concordance.pipeline.references import RunRequest
+
+        replay = self.meant(self.source) if self.only_quarantined else None
+        chosen = self.model_dump(exclude={"only_quarantined", *_QuarantineConf.model_fields})
+        return RunRequest(run_id=run_id, **chosen, replay=replay)
+
+    @model_validator(mode="after")
+    def _chooses_from_the_quarantine(self) -> Self:
+        if not self.only_quarantined and (self.reason is not None or self.older_than_hours is not None):
+            raise ValueError("reason and older_than_hours choose from the quarantine: set only_quarantined with them")
+        return self
 
     @field_validator("subpath")
     @classmethod
@@ -113,6 +139,16 @@ class RunConf(BaseModel):
             return normalise_subpath(subpath)
         except Misconfigured as error:
             raise ValueError(str(error)) from None
+
+
+class ReplayConf(_QuarantineConf):
+    """Which documents in quarantine a person wants to be tried again."""
+
+    source: str | None = Field(None, min_length=1, max_length=64)
+
+    def run_conf(self, source: str) -> dict[str, Any]:
+        """The conf of the ingest of one source that tries them again."""
+        return {"source": source, "only_quarantined": True, **self.model_dump(mode="json", exclude={"source"})}
 
 
 def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
@@ -154,6 +190,36 @@ def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
             section="Limits",
             description_md="A plan that would delete an unusual part of the known documents is refused. Set this after "
             "you looked at the plan of a dry run.",
+        ),
+        "only_quarantined": Param(
+            False,
+            type="boolean",
+            title="Only documents in quarantine",
+            section="Quarantine",
+            description_md="Try again what was rejected, and touch nothing else of the source.",
+        ),
+        **quarantine_form(),
+    }
+
+
+def quarantine_form() -> dict[str, Param]:
+    """Which documents in quarantine are meant."""
+    return {
+        "reason": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *(reason.value for reason in Reason)],
+            title="Rejected for this reason",
+            section="Quarantine",
+            description_md="A reason code, as `python -m concordance quarantine list` shows it; empty: any.",
+        ),
+        "older_than_hours": Param(
+            None,
+            type=["null", "number"],
+            minimum=0,
+            maximum=1_000_000,
+            title="In quarantine for this many hours or longer",
+            section="Quarantine",
         ),
     }
 

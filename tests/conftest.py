@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from concordance.ledger import Ledger
@@ -11,6 +12,12 @@ from concordance.parsing.parser import Parser
 from concordance.settings import Settings, load_settings
 from support.ledgers import empty_ledger
 from support.stacks import running, stack_settings
+
+# How long an example takes says more about the machine than about the product.
+hypothesis.settings.register_profile(
+    "concordance", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("concordance")
 
 pytest_plugins = ("support.trials",)
 

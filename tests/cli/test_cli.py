@@ -25,7 +25,20 @@ from concordance.errors import (
 from concordance.settings import ROOT, Settings
 from support.stacks import free_ports
 
-COMMANDS = ("demo", "ingest", "plan", "sources", "search", "verify", "erase", "settings", "up", "status", "down")
+COMMANDS = (
+    "demo",
+    "ingest",
+    "plan",
+    "sources",
+    "search",
+    "verify",
+    "quarantine",
+    "erase",
+    "settings",
+    "up",
+    "status",
+    "down",
+)
 HEAVY = ("airflow", "torch", "sentence_transformers", "great_expectations", "pandas", "numpy", "neo4j", "qdrant_client")
 
 Program = Callable[..., subprocess.CompletedProcess[str]]

@@ -45,10 +45,27 @@ def test_an_unknown_key_of_the_conf_is_refused_by_name(glue: ModuleType) -> None
         ({"subpath": "guides/../../etc"}, "subpath"),
         ({"subpath": "a\0b"}, "subpath"),
         ({"subpath": "x" * 5000}, "subpath"),
+        ({"only_quarantined": True, "reason": "bad luck"}, "reason"),
+        ({"only_quarantined": True, "older_than_hours": -1}, "older_than_hours"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_key(glue: ModuleType, conf: dict[str, Any], word: str) -> None:
     assert f"{word}: " in refused(glue, conf)
+
+
+def test_a_choice_from_the_quarantine_needs_the_word_that_it_is_meant(glue: ModuleType) -> None:
+    assert "set only_quarantined" in refused(glue, {"reason": "no_text"})
+    conf = glue.run_conf({}, {**VALID, "only_quarantined": True, "reason": "no_text", "older_than_hours": 24})
+    replay = conf.request("a-run").replay
+    assert (replay.source, replay.reason, replay.older_than_hours) == ("handbook", "no_text", 24)
+    assert glue.run_conf({}, VALID).request("a-run").replay is None
+
+
+def test_a_replay_of_all_sources_is_a_run_of_each_with_the_same_choice(glue: ModuleType) -> None:
+    asked = glue.checked_conf(glue.ReplayConf, {}, {"source": None, "reason": "no_text", "older_than_hours": None})
+    assert asked.meant(asked.source).source is None
+    conf = asked.run_conf("handbook")
+    assert glue.run_conf(conf, conf).request("a-run").replay == asked.meant("handbook")
 
 
 def test_a_run_without_a_source_is_refused(glue: ModuleType) -> None:

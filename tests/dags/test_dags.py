@@ -94,6 +94,13 @@ def test_an_erase_asks_a_person_before_it_hides_anything(dags: dict[str, Any]) -
     assert erase["params"] == ["pattern", "reason", "source", "tenant", "uri"]
 
 
+def test_a_replay_asks_for_source_reason_and_age_and_holds_no_worker_while_it_waits(dags: dict[str, Any]) -> None:
+    replay = dags["dags"]["concordance_quarantine_replay"]
+    assert replay["params"] == ["older_than_hours", "reason", "source"]
+    order = TopologicalSorter({name: task["upstream"] for name, task in replay["tasks"].items()}).static_order()
+    assert list(order) == ["sources_with_quarantine", "replay"]
+
+
 def test_the_nightly_run_and_reconcile_are_on_the_clock_and_the_ingest_is_not(dags: dict[str, Any]) -> None:
     scheduled = {dag_id for dag_id, dag in dags["dags"].items() if dag["is_scheduled"]}
     assert scheduled == {"concordance_nightly", "concordance_reconcile"}

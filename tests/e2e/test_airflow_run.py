@@ -172,7 +172,7 @@ def test_an_unknown_key_fails_in_the_first_task_without_a_second_attempt(house: 
     assert [task.try_number for task in ended.tasks if task.task_id == "plan"] == [1]
     assert house.why(ended) == [
         "Misconfigured: the run's conf has unknown keys: sauce. Known are: "
-        "source, subpath, mode, dry_run, allow_deletes, max_documents"
+        "reason, older_than_hours, source, subpath, mode, dry_run, allow_deletes, max_documents, only_quarantined"
     ]
 
 
@@ -196,11 +196,27 @@ def test_pools_and_connections_are_there_and_hide_their_secrets(house: House) ->
         assert secret.get_secret_value() not in shown
 
 
-def test_the_nightly_run_ingests_the_scheduled_sources_alone(house: House) -> None:
+def test_the_nightly_run_ingests_the_scheduled_sources_alone_and_a_replay_tries_again_what_they_rejected(
+    house: House, documents: Callable[..., Path]
+) -> None:
+    documents("notes", blank="\n\n")
     run_id = house.api.trigger("concordance_nightly", {})
     *_, ended = house.api.follow("concordance_nightly", run_id, wait_seconds=600)
     assert ended.state == "success"
     started = house.api.run(DAG, f"{run_id}__notes")
     assert started.state == "success"
+    assert house.report(started)["counts"]["quarantined"] == 1
     with pytest.raises(Misconfigured, match="404"):
         house.api.run(DAG, f"{run_id}__archive")
+    documents("notes", later=SWEEP)
+    a_replay_tries_what_was_rejected_and_nothing_else(house)
+
+
+def a_replay_tries_what_was_rejected_and_nothing_else(house: House) -> None:
+    before = house.live_in_graph("notes")
+    run_id = house.api.trigger("concordance_quarantine_replay", {"reason": "no_text"})
+    *_, ended = house.api.follow("concordance_quarantine_replay", run_id, wait_seconds=600)
+    assert ended.state == "success"
+    counts = house.report(house.api.run(DAG, f"{run_id}__notes"))["counts"]
+    assert (counts["quarantined"], counts.get("committed", 0)) == (1, 0)
+    assert house.live_in_graph("notes") == house.live_in_vectors("notes") == before

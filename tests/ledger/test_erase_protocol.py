@@ -261,7 +261,7 @@ def test_erase_against_the_making_of_a_plan_that_listed_before(desk: Desk, erase
             entries=entries,
             counts=PlanCounts(1, 0, 0),
             restamped=[],
-            vanished_from_quarantine=[],
+            released=[],
             reference={},
         )
 

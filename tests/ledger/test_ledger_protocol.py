@@ -63,7 +63,7 @@ class Desk:
             entries=entries,
             counts=PlanCounts(len(entries), 0, 0),
             restamped=[],
-            vanished_from_quarantine=[],
+            released=[],
             reference={"plan": str(plan_id)},
         )
         return plan_id

@@ -22,6 +22,7 @@ _TIMES = {
     "batches": ("lease_until",),
     "erasures": ("hidden_at",),
     "generations": ("writer_until", "ended_at"),
+    "quarantine": ("first_at", "last_at"),
     "sources": ("lease_until",),
 }
 

@@ -34,6 +34,7 @@ class LedgerState:
     dirty: set[GenerationKey] = field(default_factory=set)
     promises: dict[GenerationKey, Promise] = field(default_factory=dict)
     forbidden: dict[str, int] = field(default_factory=dict)
+    quarantined: set[UUID] = field(default_factory=set)
 
 
 class MemorySnapshot:
@@ -63,6 +64,9 @@ class MemorySnapshot:
     def kept(self) -> list[IndexVersion]:
         return [self.live()]
 
+    def stale(self, version: IndexVersion, document_ids: Collection[UUID]) -> set[UUID]:
+        return {document_id for document_id in document_ids if document_id in self._state.quarantined}
+
     def committed(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
         chunks = (
             replace(chunk, document_digest=_digest_of(row))
@@ -74,7 +78,12 @@ class MemorySnapshot:
 
     def promises(self, version: IndexVersion, *, after: UUID, limit: int) -> list[Promise]:
         keys = sorted(GenerationKey(row.document_id, row.generation) for row in self._state.rows.values())
-        page = [key for key in keys if key.document_id > after][:limit]
+        return self._promised([key for key in keys if key.document_id > after][:limit])
+
+    def promises_of(self, version: IndexVersion, keys: Collection[GenerationKey]) -> list[Promise]:
+        return self._promised(sorted(self.current(version, keys)))
+
+    def _promised(self, keys: Sequence[GenerationKey]) -> list[Promise]:
         return [
             replace(
                 self._state.promises[key],
@@ -84,7 +93,7 @@ class MemorySnapshot:
                     for chunk in sorted(self._state.chunks.get(key, ()), key=lambda chunk: chunk.ordinal)
                 ),
             )
-            for key in page
+            for key in keys
         ]
 
     def miscounted(self, version: IndexVersion) -> list[GenerationKey]:

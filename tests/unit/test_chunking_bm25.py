@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from concordance.chunking import bm25
@@ -98,7 +98,6 @@ def test_a_term_id_is_stable_over_versions_of_the_product():
     assert query_vector("graph").indices == (4129470339,)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=500))
 def test_a_vector_of_any_text_is_sorted_distinct_and_positive(text: str):
     vector = document_vector(text, SETTINGS)
@@ -108,7 +107,6 @@ def test_a_vector_of_any_text_is_sorted_distinct_and_positive(text: str):
     assert set(query_vector(text).indices) == set(vector.indices)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["read_csv", "DataFrame", "graph", "running", "x86_64"]), max_size=30), st.randoms())
 def test_the_order_of_the_words_makes_no_difference(words: list[str], rng):
     shuffled = list(words)

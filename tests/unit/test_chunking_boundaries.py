@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import accumulate, pairwise
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from concordance.chunking.boundaries import cut_points, local_minima
@@ -21,7 +21,6 @@ def cuts_of(atoms: list[tuple[int, tuple[int, int]]]) -> list[int]:
     return cut_points(weights, ranks, radius=RADIUS, limit=LIMIT)
 
 
-@settings(deadline=None)
 @given(weights_and_ranks)
 def test_pieces_cover_all_atoms_and_keep_the_limit(atoms: list[tuple[int, tuple[int, int]]]):
     cuts = cuts_of(atoms)
@@ -32,7 +31,6 @@ def test_pieces_cover_all_atoms_and_keep_the_limit(atoms: list[tuple[int, tuple[
         assert sum(weight for weight, _ in atoms[start:end]) <= LIMIT
 
 
-@settings(deadline=None)
 @given(weights_and_ranks, st.data())
 def test_an_edit_makes_or_ends_a_minimum_only_within_the_radius(
     atoms: list[tuple[int, tuple[int, int]]], data: st.DataObject

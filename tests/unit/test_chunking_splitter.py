@@ -213,7 +213,7 @@ def test_an_edit_in_one_section_leaves_every_other_section_alone():
     assert {chunk.heading_path for chunk in after if chunk.text in fresh(before, after)} == {("Section 5",)}
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32), st.sampled_from(["edit", "insert", "delete", "front"]))
 def test_chunks_find_back_into_step_after_a_random_edit(seed: int, kind: str):
     rng = Random(seed)
@@ -246,7 +246,7 @@ lines = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.lists(lines, max_size=60).map("\n".join), st.one_of(st.none(), words))
 def test_every_word_of_the_content_is_in_some_chunk_or_its_path(markdown: str, title: str | None):
     chunks = cut(markdown, title=title)
@@ -264,7 +264,7 @@ def _is_followed_by_underline(markdown: str, line: str) -> bool:
     return bool(re.search(rf"(?m)^{re.escape(line)}\n(?:[^\n]+\n){{0,3}}(?:---|===)$", markdown))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.text(max_size=3_000), st.one_of(st.none(), st.text(max_size=200)))
 def test_any_text_gives_valid_chunks_and_the_same_ones_each_time(markdown: str, title: str | None):
     chunks = cut(markdown, title=title)

@@ -6,7 +6,7 @@ import json
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from concordance import ids
@@ -237,7 +237,6 @@ def test_a_name_full_of_syntax_is_only_a_name():
     assert found(f"a {hostile} b", Entity(EntityType.TERM, hostile)) == {hostile: 1}
 
 
-@settings(deadline=None)
 @given(st.text(max_size=400))
 def test_any_text_is_linked_the_same_way_twice(text: str):
     names = ("numpy", "click", "MIT", "data science", "c++")
@@ -247,7 +246,6 @@ def test_any_text_is_linked_the_same_way_twice(text: str):
     assert list(first) == sorted(first, key=lambda mention: mention.entity)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_normalising_a_name_twice_changes_nothing_more(name: str):
     once = ids.normalise_name(name)

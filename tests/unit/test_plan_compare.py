@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from concordance import ids
 from concordance.ledger.plans import Known, KnownDocument, QuarantinedDocument
 from concordance.model import Action, Listed, PlanEntry
-from concordance.pipeline.compare import Comparison, compare, cut_into_shards
+from concordance.pipeline.compare import Comparison, compare, cut_into_shards, only
 
 URIS = st.sampled_from([f"doc{number}" for number in range(8)])
 STAMPS = st.sampled_from(["s1", "s2"])
@@ -38,7 +38,12 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, str], Known]:
 
 
 def compared(
-    listing: dict[str, str], known: Known, *, read_all: bool = False, access: tuple[str, ...] = ACCESS
+    listing: dict[str, str],
+    known: Known,
+    *,
+    read_all: bool = False,
+    access: tuple[str, ...] = ACCESS,
+    replayed: frozenset[UUID] = frozenset(),
 ) -> Comparison:
     return compare(
         [Listed(uri, stamp, 100) for uri, stamp in listing.items()],
@@ -48,6 +53,7 @@ def compared(
         access=access,
         rejected_under="now",
         read_all=read_all,
+        replayed=replayed,
     )
 
 
@@ -100,7 +106,7 @@ def test_an_unchanged_document_in_quarantine_is_not_tried_again_until_what_rejec
     assert compared({"a": "s1"}, known("now")).still_quarantined == 1
     assert len(compared({"a": "s1"}, known("before")).entries) == 1
     assert len(compared({"a": "s2"}, known("now")).entries) == 1
-    assert compared({}, known("now")).vanished_from_quarantine == (document("a"),)
+    assert compared({}, known("now")).released == (document("a"),)
 
 
 @given(st.lists(st.integers(0, 5000), max_size=60), st.integers(1, 4000), st.integers(1, 8))
@@ -129,3 +135,34 @@ def test_what_could_not_be_read_is_read_again_under_the_same_stamp() -> None:
     assert result.still_quarantined == 1
     assert [(entry.uri, entry.action) for entry in result.could_not_be_read] == [("a", Action.ADD)]
     assert result.entries == ()
+
+
+def quarantined(uri: str, stamp: str = "s1", under: str = "now", **given: bool) -> QuarantinedDocument:
+    return QuarantinedDocument(document(uri), uri, stamp, under, "parser_failed", **given)
+
+
+def test_a_dismissed_document_is_tried_again_only_when_it_changes() -> None:
+    known = Known({}, {"a": quarantined("a", under="before", is_dismissed=True)})
+    assert compared({"a": "s1"}, known).still_quarantined == 1
+    assert [entry.uri for entry in compared({"a": "s2"}, known).entries] == ["a"]
+    unreadable = QuarantinedDocument(document("a"), "a", "s1", "now", "unreadable", is_dismissed=True)
+    assert compared({"a": "s1"}, Known({}, {"a": unreadable})).could_not_be_read == ()
+
+
+def test_a_document_that_is_back_at_its_current_state_leaves_the_quarantine() -> None:
+    known = Known({"a": KnownDocument(document("a"), "a", 3, "s1", "f", ACCESS)}, {"a": quarantined("a", stamp="s2")})
+    back = compared({"a": "s1"}, known)
+    assert (back.unchanged, back.released) == (1, (document("a"),))
+    (doubtful,) = compared({"a": "s3"}, known).doubtful
+    assert doubtful.was_quarantined
+
+
+def test_a_replay_takes_up_what_it_names_and_nothing_else() -> None:
+    current = {uri: KnownDocument(document(uri), uri, 3, "s1", "f", ACCESS) for uri in ("edited", "gone", "bad")}
+    known = Known(current, {"bad": quarantined("bad", stamp="s2"), "worse": quarantined("worse")})
+    listing = {"edited": "s2", "bad": "s2", "worse": "s1", "new": "s1"}
+    whole = compared(listing, known, replayed=frozenset([document("bad"), document("worse")]))
+    result = only(whole, frozenset([document("bad"), document("worse")]))
+    assert [entry.uri for entry in result.entries] == ["worse"]
+    assert [doubtful.listed.uri for doubtful in result.doubtful] == ["bad"]
+    assert result.discovered == 4

@@ -6,7 +6,7 @@ import unicodedata
 from uuid import UUID, uuid5
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from concordance import ids
@@ -46,7 +46,6 @@ def test_scores_that_do_not_differ_are_all_the_best() -> None:
 scores = st.dictionaries(st.integers(0, 30).map(chunk), st.floats(-1e6, 1e6), max_size=20)
 
 
-@settings(deadline=None)
 @given(dense=scores, sparse=scores, weight=st.floats(0, 1))
 def test_fused_scores_are_in_0_to_1_best_first_and_do_not_depend_on_the_order_of_the_lists(
     dense: dict[UUID, float], sparse: dict[UUID, float], weight: float
@@ -118,7 +117,6 @@ def test_characters_that_steer_a_terminal_or_the_writing_direction_are_not_shown
     assert plain("safe\x1b[31m red \u202egnp.exe\u2066 \x07\x9b2J") == "safe [31m red gnp.exe 2J"
 
 
-@settings(deadline=None)
 @given(body=st.text(max_size=2000), query=st.text(max_size=50), limit=st.integers(40, 400))
 def test_a_snippet_is_bounded_printable_and_on_one_line(body: str, query: str, limit: int) -> None:
     found = snippet(body, query, max_characters=limit)

@@ -1,10 +1,13 @@
-"""What every command does first: read the settings, tell where logs and metrics go."""
+"""What commands share: the settings, the adapters, and the names that they give."""
 
 from __future__ import annotations
 
 import argparse
+import getpass
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -22,6 +25,19 @@ class Add(Protocol):
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for programs instead of a table")
+
+
+def new_run_id(kind: str) -> str:
+    """A name for a run that was started by hand."""
+    return f"{kind}_{datetime.now(UTC):%Y%m%dT%H%M%S}_{secrets.token_hex(3)}"
+
+
+def who() -> str:
+    """The account that gave the command, for the ledger's records."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
 
 
 def read_settings(arguments: argparse.Namespace) -> Settings:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import sys
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from concordance.commands.common import Add, adapters_of, add_json
+from concordance.commands.common import Add, adapters_of, add_json, who
 from concordance.commands.output import print_json, print_lines, print_table, say
 from concordance.errors import Conflict, Leased, Misconfigured
 
@@ -79,7 +78,7 @@ def _begin(arguments: argparse.Namespace, scope: Scope, adapters: Adapters, sett
         say("Erase this for good? It cannot be taken back. Type erase:")
         if input().strip() != "erase":
             raise Conflict("Nothing was erased")
-    request = EraseRequest(uuid4(), scope, requested_by=_who(), reason=arguments.reason)
+    request = EraseRequest(uuid4(), scope, requested_by=who(), reason=arguments.reason)
     # Said before it begins: whatever happens from here on, this is the name to go on with.
     say(f"Erasure {request.erasure_id}")
     erasure = erase(request, adapters=adapters, settings=settings)
@@ -177,10 +176,3 @@ def _uuid(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise argparse.ArgumentTypeError("this is no id of an erasure") from None
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

@@ -91,6 +91,8 @@ def _show_hit(rank: int, hit: Hit) -> None:
         (f"   {printable(hit.uri)} in {hit.source}{f' · {where}' if where else ''}", "dim"),
         (f"   {printable(hit.snippet)}", ""),
     ]
+    if hit.is_stale:
+        lines.append(("   an older state of the document: the newer one is in quarantine", "bold"))
     if named:
         lines.append((f"   mentions {named}", "dim"))
     if linked:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import secrets
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from concordance.commands.common import Add, adapters_of, add_json, read_settings
+from concordance.commands.common import Add, adapters_of, add_json, new_run_id, read_settings
 from concordance.commands.output import print_json, print_lines, print_table
 
 if TYPE_CHECKING:
@@ -111,17 +109,13 @@ def _request(arguments: argparse.Namespace, *, dry_run: bool) -> RunRequest:
 
     return RunRequest(
         source=arguments.source,
-        run_id=getattr(arguments, "run_id", None) or _new_run_id(),
+        run_id=getattr(arguments, "run_id", None) or new_run_id("cli"),
         subpath=arguments.subpath,
         mode="full" if arguments.full else "incremental",
         dry_run=dry_run,
         allow_deletes=arguments.allow_deletes,
         max_documents=arguments.max_documents,
     )
-
-
-def _new_run_id() -> str:
-    return f"cli_{datetime.now(UTC):%Y%m%dT%H%M%S}_{secrets.token_hex(3)}"
 
 
 def _show_run(report: RunReport) -> None:

@@ -13,7 +13,7 @@ from uuid import UUID
 from concordance import ids
 from concordance.errors import Conflict, Corrupt, Leased, Transient
 from concordance.ledger.database import Cursor, Database
-from concordance.ledger.plans import quarantine_rows
+from concordance.ledger.quarantine import quarantine_rows
 from concordance.model import LinkRow, Manifest, Outcome, Rejection
 
 

@@ -12,6 +12,7 @@ from concordance.ledger.database import Cursor, Database
 from concordance.ledger.erasing import Erasing
 from concordance.ledger.plans import Plans
 from concordance.ledger.publishing import Publishing
+from concordance.ledger.quarantine import Quarantine
 from concordance.ledger.reading import Snapshot
 from concordance.ledger.rebuilding import Rebuilding
 from concordance.ledger.repairing import Repairing
@@ -32,6 +33,7 @@ class Ledger:
         self.plans = Plans(self._database)
         self.batches = Batches(self._database, lease_seconds=settings.lease_seconds)
         self.publishing = Publishing(self._database)
+        self.quarantine = Quarantine(self._database)
         self.repairing = Repairing(self._database)
         self.rebuilding = Rebuilding(self._database)
         self.settling = Settling(self._database, sweep_grace_seconds=settings.sweep_grace_seconds)

@@ -15,6 +15,7 @@ from uuid import UUID
 from concordance import ids
 from concordance.errors import Conflict
 from concordance.ledger.database import Cursor, Database
+from concordance.ledger.quarantine import quarantine_rows
 from concordance.model import IndexVersion, PlanEntry, Rejection
 
 
@@ -44,6 +45,7 @@ class QuarantinedDocument:
     stamp: str
     rejected_under: str
     reason: str
+    is_dismissed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,9 @@ class Plans:
             )
             documents = {row[1]: KnownDocument(row[0], row[1], row[2], row[3], row[4], tuple(row[5])) for row in cursor}
             cursor.execute(
-                "SELECT d.document_id, d.uri, q.stamp, q.rejected_under, q.reason FROM quarantine q JOIN documents d "
-                "USING (document_id) WHERE q.index_version = %(version)s AND d.source = %(source)s "
-                "AND covers(%(scope)s, d.uri)",
+                "SELECT d.document_id, d.uri, q.stamp, q.rejected_under, q.reason, q.dismissed_at IS NOT NULL "
+                "FROM quarantine q JOIN documents d USING (document_id) WHERE q.index_version = %(version)s "
+                "AND d.source = %(source)s AND covers(%(scope)s, d.uri)",
                 values,
             )
             quarantined = {row[1]: QuarantinedDocument(*row) for row in cursor}
@@ -130,12 +132,13 @@ class Plans:
         entries: Sequence[PlanEntry],
         counts: PlanCounts,
         restamped: Sequence[tuple[UUID, int, str]],
-        vanished_from_quarantine: Collection[UUID],
+        released: Collection[UUID],
         reference: dict[str, Any],
     ) -> None:
         """Make the plan, and close within its scope what older plans of the source still had open.
 
-        `restamped` are (document, generation, stamp) whose listing changed but whose content did not. Raises `Conflict`
+        `restamped` are (document, generation, stamp) whose listing changed but whose content did not; `released` leave
+        the quarantine. Raises `Conflict`
         when a newer plan that overlaps was made meanwhile: what this one listed may be older than what that one saw.
         """
 
@@ -157,7 +160,7 @@ class Plans:
             )
             cursor.execute(
                 "DELETE FROM quarantine WHERE index_version = %s AND document_id = ANY(%s)",
-                [version, list(vanished_from_quarantine)],
+                [version, list(released)],
             )
             cursor.execute(
                 "UPDATE plans SET state = 'made', made_at = now(), discovered = %s, unchanged = %s, "
@@ -232,26 +235,6 @@ class Plans:
             return {**counts, **outcomes}
 
         return self._database.transact("read a plan's outcomes", work)
-
-
-def quarantine_rows(cursor: Cursor, plan_id: UUID, rejections: Sequence[Rejection], *, rejected_under: str) -> None:
-    """The quarantine's part of a transaction: only documents of the plan that have no outcome yet are touched."""
-    columns = _columns(
-        [(r.document_id, r.stage, str(r.reason), r.detail.replace("\x00", "")[:2000], r.stamp) for r in rejections], 5
-    )
-    cursor.execute(
-        "WITH r AS (SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[]) "
-        "  AS r (document_id, stage, reason, detail, stamp)), "
-        "touched AS (UPDATE plan_documents p SET outcome = 'quarantined', reason = r.reason FROM r "
-        "  WHERE p.plan_id = %s AND p.document_id = r.document_id AND p.outcome IS NULL RETURNING p.document_id) "
-        "INSERT INTO quarantine (index_version, document_id, plan_id, stage, reason, detail, stamp, rejected_under) "
-        "SELECT plans.index_version, r.document_id, plans.plan_id, r.stage, r.reason, r.detail, r.stamp, %s "
-        "FROM r JOIN touched USING (document_id), plans WHERE plans.plan_id = %s "
-        "ON CONFLICT (index_version, document_id) DO UPDATE SET plan_id = excluded.plan_id, stage = excluded.stage, "
-        "  reason = excluded.reason, detail = excluded.detail, stamp = excluded.stamp, "
-        "  rejected_under = excluded.rejected_under, attempts = quarantine.attempts + 1, last_at = now()",
-        [*columns, plan_id, rejected_under, plan_id],
-    )
 
 
 def close_whole(cursor: Cursor, plan_ids: Sequence[UUID]) -> None:

@@ -87,6 +87,14 @@ class Snapshot:
         )
         return {row[0]: document_row(row) for row in self._cursor}
 
+    def stale(self, version: IndexVersion, document_ids: Collection[UUID]) -> set[UUID]:
+        """Those of the documents whose newer state is in quarantine: what is current of them is an older one."""
+        self._cursor.execute(
+            "SELECT document_id FROM quarantine WHERE index_version = %s AND document_id = ANY(%s)",
+            [version.version, list(document_ids)],
+        )
+        return {row[0] for row in self._cursor}
+
     def committed(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
         """Chunks of all current generations (inside the span), streamed in pages, ordered by chunk id."""
         # Keyset pages instead of a server-side cursor: the connection stays free for other reads of the snapshot.

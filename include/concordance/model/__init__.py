@@ -34,7 +34,7 @@ from concordance.model.rows import (
     SparseVector,
     Vector,
 )
-from concordance.model.runs import Action, Manifest, Outcome, PlanEntry, Rejection
+from concordance.model.runs import Action, Manifest, Outcome, PlanEntry, QuarantineFilter, Rejection
 from concordance.model.stored import (
     Anchor,
     Content,
@@ -79,6 +79,7 @@ __all__ = [
     "ParsedDocument",
     "PlanEntry",
     "Point",
+    "QuarantineFilter",
     "RawDocument",
     "Reason",
     "Rejection",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from concordance.model.documents import Reason
@@ -50,6 +50,41 @@ class Rejection:
     reason: Reason
     detail: str
     stamp: str
+    artefact: str = ""
+    """The path in the staging area of what the stage had made of it, or of the gate's report."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineFilter:
+    """Which documents in quarantine are meant: those that meet everything that is given. Nothing given: all.
+
+    `older_than_hours` counts from the first rejection. What a person dismissed is meant only if it is named.
+    """
+
+    source: str | None = None
+    stage: str | None = None
+    reason: Reason | None = None
+    older_than_hours: float | None = None
+    document_ids: tuple[UUID, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "stage": self.stage,
+            "reason": self.reason,
+            "older_than_hours": self.older_than_hours,
+            "document_ids": [str(document_id) for document_id in self.document_ids],
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        return cls(
+            source=stored["source"],
+            stage=stored["stage"],
+            reason=None if stored["reason"] is None else Reason(stored["reason"]),
+            older_than_hours=stored["older_than_hours"],
+            document_ids=tuple(map(UUID, stored["document_ids"])),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from concordance import fault_points, ids
 from concordance.errors import GateFailed
@@ -97,17 +96,6 @@ def _carry_out(
     settings: Settings,
 ) -> GateReport:
     stamps = dict(zip(documents["document_id"], documents["stamp"], strict=True)) if "stamp" in documents else {}
-    with fault_points.around("plan.quarantine"):
-        adapters.ledger.plans.quarantine(
-            plan.plan_id,
-            [
-                Rejection(
-                    UUID(str(key)), result.gate, reason, f"rejected by the gate {result.gate}", stamps.get(str(key), "")
-                )
-                for key, reason in sorted(result.rejected.items(), key=lambda item: str(item[0]))
-            ],
-            rejected_under=rejected_under(version, settings),
-        )
     telemetry.count("gate.passed" if result.passed else "gate.failed", 1, gate=result.gate, source=plan.source)
     for reason, rejected in Counter(result.rejected.values()).items():
         telemetry.count("documents.quarantined", rejected, source=plan.source, reason=reason)
@@ -115,6 +103,19 @@ def _carry_out(
     kept = adapters.staging.put(
         "gate", [str(plan.plan_id), ids.bytes_digest(content)], content, rows=result.evaluated, suffix=".json"
     )
+    rejections = [
+        Rejection(
+            document_id,
+            result.gate,
+            reason,
+            f"rejected by the gate {result.gate}: {', '.join(result.failed_by[document_id])}",
+            stamps.get(str(document_id), ""),
+            kept.path,
+        )
+        for document_id, reason in sorted(result.rejected.items())
+    ]
+    with fault_points.around("plan.quarantine"):
+        adapters.ledger.plans.quarantine(plan.plan_id, rejections, rejected_under=rejected_under(version, settings))
     if not result.passed:
         _refuse(plan, f"{result.message} (report: {kept.path} in the staging area)", adapters)
     _require_enough(plan, adapters, settings)

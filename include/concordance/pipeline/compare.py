@@ -3,11 +3,12 @@
 A document whose stamp is the one of its current generation, and whose access labels are the source's, is unchanged
 without being read. A document in quarantine stays there unread as long as its stamp and what rejected it are the same,
 but for one that could not be read: that says nothing about its content, and it may be readable again under its stamp.
+One that a person dismissed stays until its stamp moves; a replay takes up what it names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -24,20 +25,22 @@ class Doubtful:
 
     listed: Listed
     known: KnownDocument
+    was_quarantined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """`entries` have no shard yet; `doubtful` are decided by reading, and so is what `could_not_be_read` (entries for
-    the case that it can be by now, counted in `still_quarantined` too); the others need nothing. `erased` counts the
-    listed documents that must not come back, whatever the source says."""
+    the case that it can be by now, counted in `still_quarantined` too); the others need nothing. `released` leave the
+    quarantine: gone from the source, or back at what is current. `erased` counts the listed documents that must not
+    come back, whatever the source says."""
 
     entries: tuple[PlanEntry, ...]
     doubtful: tuple[Doubtful, ...]
     unchanged: int
     still_quarantined: int
     discovered: int
-    vanished_from_quarantine: tuple[UUID, ...]
+    released: tuple[UUID, ...]
     known: int
     erased: int = 0
     could_not_be_read: tuple[PlanEntry, ...] = ()
@@ -52,12 +55,15 @@ def compare(
     access: Sequence[str],
     rejected_under: str,
     read_all: bool,
+    replayed: Collection[UUID] = frozenset(),
 ) -> Comparison:
-    """Decide every listed and every known document. `listing` is complete below the scope that `known` covers."""
+    """Decide every listed and every known document. `listing` is complete below the scope that `known` covers;
+    `replayed` are tried again although nothing of them moved."""
     entries: list[PlanEntry] = []
     could_not_be_read: list[PlanEntry] = []
     doubtful: list[Doubtful] = []
     unchanged = still_quarantined = discovered = erased = 0
+    released: list[UUID] = []
     labels = tuple(sorted(access))
     unseen, unseen_quarantined = dict(known.documents), dict(known.quarantined)
     for listed in listing:
@@ -70,12 +76,13 @@ def compare(
         same_rejection = (
             quarantined is not None
             and quarantined.stamp == listed.stamp
-            and quarantined.rejected_under == rejected_under
+            and (quarantined.rejected_under == rejected_under or quarantined.is_dismissed)
             and not read_all
+            and quarantined.document_id not in replayed
         )
         if quarantined is not None and same_rejection:
             still_quarantined += 1
-            if quarantined.reason in _NOT_READ:
+            if quarantined.reason in _NOT_READ and not quarantined.is_dismissed:
                 action = Action.ADD if current is None else Action.CHANGE
                 could_not_be_read.append(_entry(listed, action, current, tenant=tenant, source=source))
         elif current is None:
@@ -84,8 +91,10 @@ def compare(
             entries.append(_entry(listed, Action.CHANGE, current, tenant=tenant, source=source))
         elif current.stamp == listed.stamp and not read_all:
             unchanged += 1
+            if quarantined is not None:
+                released.append(current.document_id)
         else:
-            doubtful.append(Doubtful(listed, current))
+            doubtful.append(Doubtful(listed, current, was_quarantined=quarantined is not None))
     entries.extend(
         PlanEntry(gone.document_id, gone.uri, Action.DELETE, gone.generation, gone.stamp, 0, None)
         for gone in unseen.values()
@@ -96,10 +105,22 @@ def compare(
         unchanged=unchanged,
         still_quarantined=still_quarantined,
         discovered=discovered,
-        vanished_from_quarantine=tuple(gone.document_id for gone in unseen_quarantined.values()),
+        released=(*released, *(gone.document_id for gone in unseen_quarantined.values())),
         known=len(known.documents),
         erased=erased,
         could_not_be_read=tuple(could_not_be_read),
+    )
+
+
+def only(compared: Comparison, documents: Collection[UUID]) -> Comparison:
+    """A comparison that takes up these documents alone: the others wait for the next run, and nothing is deleted."""
+    return replace(
+        compared,
+        entries=tuple(
+            each for each in compared.entries if each.action is not Action.DELETE and each.document_id in documents
+        ),
+        doubtful=tuple(each for each in compared.doubtful if each.known.document_id in documents),
+        could_not_be_read=(),
     )
 
 

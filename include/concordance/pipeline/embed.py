@@ -159,7 +159,10 @@ def _quarantine(
     with fault_points.around("plan.quarantine"):
         adapters.ledger.plans.quarantine(
             plan.plan_id,
-            [Rejection(UUID(key), "embed", Reason.BAD_VECTOR, detail, stamps[key]) for key in poisoned],
+            [
+                Rejection(UUID(key), "embed", Reason.BAD_VECTOR, detail, stamps[key], shard.chunks.path)
+                for key in poisoned
+            ],
             rejected_under=rejected_under(version, settings),
         )
     telemetry.count("documents.quarantined", len(poisoned), source=plan.source, reason=Reason.BAD_VECTOR)

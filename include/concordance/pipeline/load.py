@@ -42,7 +42,7 @@ def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, sett
     version = version_of(plan, adapters=adapters, settings=settings)
     tenant = adapters.declarations[plan.source].tenant
     rejected = set(adapters.ledger.plans.rejected(plan.plan_id))
-    loading = _Loading(plan, version, adapters, settings, holder=uuid4().hex)
+    loading = _Loading(plan, version, adapters, settings, holder=uuid4().hex, chunks=shard.chunks.path)
     evidence: list[dict[str, Any]] = []
     assert shard.vectors is not None
     vectors = tables.vectors_by_digest(adapters.staging.read(shard.vectors))
@@ -64,13 +64,15 @@ def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, sett
 
 @dataclass(frozen=True, slots=True)
 class _Loading:
-    """What all batches of one attempt share. `holder` names the attempt to the ledger's leases."""
+    """What all batches of one attempt share. `holder` names the attempt to the ledger's leases, `chunks` the artefact
+    that is loaded."""
 
     plan: PlanReference
     version: IndexVersion
     adapters: Adapters
     settings: Settings
     holder: str
+    chunks: str
 
     def batch(
         self, batch_id: UUID, documents: Sequence[PreparedDocument], vectors: dict[str, Vector]
@@ -150,7 +152,7 @@ class _Loading:
 
     def _reject(self, batch_id: UUID, begun: Begun, document: NamedDocument, error: Refusal) -> None:
         reason = Reason(error.reason) if isinstance(error, PoisonDocument) else Reason.STORE_REFUSED
-        rejection = Rejection(document.row.document_id, "load", reason, str(error), document.stamp)
+        rejection = Rejection(document.row.document_id, "load", reason, str(error), document.stamp, self.chunks)
         with fault_points.around("batch.reject"):
             self.adapters.ledger.batches.reject(
                 batch_id, begun.token, rejection, rejected_under=rejected_under(self.version, self.settings)

@@ -10,16 +10,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
-from concordance import fault_points
+from concordance import fault_points, ids
+from concordance.chunking.entities import ENTITIES_REVISION
+from concordance.chunking.splitter import CHUNKER_REVISION
 from concordance.errors import Misconfigured, PoisonDocument
 from concordance.ledger.plans import DrawnPlan, PlanCounts
 from concordance.model import Action, IndexVersion, Listed, PlanEntry, RawDocument
+from concordance.parsing import PARSER_REVISION
 from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
-from concordance.pipeline.compare import Comparison, Doubtful, changed, compare, cut_into_shards
+from concordance.pipeline.compare import Comparison, Doubtful, changed, compare, cut_into_shards, only
 from concordance.pipeline.fingerprint import fingerprint
 from concordance.pipeline.references import PlanReference, RunRequest
+from concordance.quality import GATES_REVISION
 from concordance.settings import Settings
 from concordance.sources.port import Source
 from concordance.sources.subpath import normalise_subpath
@@ -49,7 +54,8 @@ def make_plan(request: RunRequest, *, adapters: Adapters, settings: Settings) ->
 
 def rejected_under(version: IndexVersion, settings: Settings) -> str:
     """What a rejection depends on besides the document: unchanged, it is not tried again."""
-    return f"{version.settings.digest}:{settings.run_digest}"
+    code = (PARSER_REVISION, CHUNKER_REVISION, ENTITIES_REVISION, GATES_REVISION)
+    return ids.digest([version.settings.digest, settings.run_digest, *code])
 
 
 def _make(
@@ -63,6 +69,7 @@ def _make(
     settings: Settings,
 ) -> PlanReference:
     ledger, declaration = adapters.ledger, source.declaration
+    replayed = frozenset() if request.replay is None else ledger.quarantine.meant(request.replay)
     compared = compare(
         _bounded(source.list(scope), declaration.max_documents(settings), request.source),
         ledger.plans.known(version=version, source=request.source, scope=scope),
@@ -71,8 +78,11 @@ def _make(
         access=declaration.access,
         rejected_under=rejected_under(version, settings),
         read_all=request.mode == "full",
+        replayed=replayed,
     )
-    really_changed, restamped, unread = _decide_by_reading(compared, source, version)
+    if request.replay is not None:
+        compared = only(compared, replayed)
+    really_changed, restamped, unread, returned = _decide_by_reading(compared, source, version)
     readable_again = [entry for entry in compared.could_not_be_read if _is_readable(entry, source)]
     compared = replace(compared, still_quarantined=compared.still_quarantined - len(readable_again))
     entries, shards = cut_into_shards(
@@ -106,7 +116,7 @@ def _make(
             entries=entries,
             counts=PlanCounts(counts["discovered"], counts["unchanged"], counts["still_quarantined"], counts["erased"]),
             restamped=restamped,
-            vanished_from_quarantine=compared.vanished_from_quarantine,
+            released=[*compared.released, *returned],
             reference=reference.as_json(),
         )
     return reference
@@ -130,21 +140,26 @@ def _bounded(listing: Iterator[Listed], max_documents: int, source: str) -> Iter
 
 def _decide_by_reading(
     compared: Comparison, source: Source, version: IndexVersion
-) -> tuple[list[PlanEntry], list[tuple[Any, int, str]], int]:
-    """Read the doubtful: the changed ones, the others' new stamps, and how many need neither."""
+) -> tuple[list[PlanEntry], list[tuple[Any, int, str]], int, list[UUID]]:
+    """Read the doubtful: the changed ones, the others' new stamps, how many need neither, and those in quarantine that
+    are what is current."""
     changed_entries: list[PlanEntry] = []
     restamped: list[tuple[Any, int, str]] = []
+    returned: list[UUID] = []
     same = 0
     for doubtful in compared.doubtful:
         raw = _read(doubtful.listed.uri, source)
         if raw is None or not _is_same(raw, doubtful, source, version):
             # One that cannot be read: extract reads it again and gives the reason, the current generation stays.
             changed_entries.append(changed(doubtful))
-        elif doubtful.listed.stamp != doubtful.known.stamp and raw.stamp in (None, doubtful.listed.stamp):
+            continue
+        if doubtful.was_quarantined:
+            returned.append(doubtful.known.document_id)
+        if doubtful.listed.stamp != doubtful.known.stamp and raw.stamp in (None, doubtful.listed.stamp):
             restamped.append((doubtful.known.document_id, doubtful.known.generation, doubtful.listed.stamp))
         else:
             same += 1
-    return changed_entries, restamped, same
+    return changed_entries, restamped, same, returned
 
 
 def _read(uri: str, source: Source) -> RawDocument | None:

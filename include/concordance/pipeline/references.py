@@ -6,12 +6,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 from uuid import UUID
 
+from concordance.model import QuarantineFilter
 from concordance.staging import Artefact
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a person or the schedule asks for. `mode` is incremental (trust the listing's stamps) or full (read all)."""
+    """What a person or the schedule asks for. `mode` is incremental (trust the listing's stamps) or full (read all).
+
+    With `replay` the run tries again what is meant of the source's quarantine, and touches nothing else.
+    """
 
     source: str
     run_id: str
@@ -20,13 +24,10 @@ class RunRequest:
     dry_run: bool = False
     allow_deletes: bool = False
     max_documents: int | None = None
+    replay: QuarantineFilter | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Self:
-        return cls(**stored)
+        return {**asdict(self), "replay": None if self.replay is None else self.replay.as_json()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 """The gates between the stages: data quality over what a run has made, before any reader can see it."""
 
-from concordance.quality.gates import GateResult, check_chunks, check_documents, check_stores
+from concordance.quality.gates import GATES_REVISION, GateResult, check_chunks, check_documents, check_stores
 
-__all__ = ["GateResult", "check_chunks", "check_documents", "check_stores"]
+__all__ = ["GATES_REVISION", "GateResult", "check_chunks", "check_documents", "check_stores"]

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 Parameters = ParamSpec("Parameters")
 
+# Raised with every change of what a gate lets through: what an older one rejected is tried again.
+GATES_REVISION = 1
+
 DOCUMENT_COLUMNS = (
     "document_id",
     "uri",
@@ -49,7 +52,8 @@ STORE_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """A gate's verdict. `evaluated` and the keys of `rejected` are documents; `failed_expectations` counts rows."""
+    """A gate's verdict. `evaluated` and the keys of `rejected` and `failed_by` are documents, `failed_by` what each of
+    them failed; `failed_expectations` counts rows."""
 
     gate: str
     passed: bool
@@ -57,6 +61,7 @@ class GateResult:
     evaluated: int = 0
     failed_expectations: dict[str, int] = field(default_factory=dict)
     message: str = ""
+    failed_by: dict[UUID, tuple[str, ...]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -175,14 +180,15 @@ def _verdict(
     document_ids = frame["document_id"].tolist()
     evaluated = len(set(document_ids))
     rejected: dict[UUID, Reason] = {}
+    failed_by: dict[UUID, tuple[str, ...]] = {}
     fatal: list[str] = []
     for failure in failures:
         found = None if failure.rows is None else [_uuid(document_ids[row]) for row in failure.rows]
         if found is None or None in found:
             fatal.append(failure.expectation)
-        for document_id in found or ():
-            if document_id is not None:
-                rejected.setdefault(document_id, reason_of(failure.expectation))
+        for document_id in {each for each in found or () if each is not None}:
+            rejected.setdefault(document_id, reason_of(failure.expectation))
+            failed_by[document_id] = (*failed_by.get(document_id, ()), failure.expectation)
     most = most_of(evaluated)
     is_within = len(rejected) <= most
     return GateResult(
@@ -192,6 +198,7 @@ def _verdict(
         evaluated=evaluated,
         failed_expectations={one.expectation: len(one.rows) if one.rows is not None else 1 for one in failures},
         message=_message(gate, evaluated, len(rejected), fatal=fatal, is_within=is_within, most=most),
+        failed_by=failed_by,
     )
 
 

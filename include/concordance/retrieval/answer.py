@@ -35,7 +35,8 @@ class LinkedDocument:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One chunk of a committed document. `score` is in 0..1 and compares hits of one answer only."""
+    """One chunk of a committed document. `score` is in 0..1 and compares hits of one answer only; `is_stale`: this is
+    an older state of the document, the newer one is in quarantine."""
 
     document_id: UUID
     uri: str
@@ -46,6 +47,7 @@ class Hit:
     snippet: str
     entities: tuple[NamedEntity, ...] = ()
     linked: tuple[LinkedDocument, ...] = ()
+    is_stale: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -56,6 +58,7 @@ class Hit:
             "heading_path": list(self.heading_path),
             "score": round(self.score, 6),
             "snippet": self.snippet,
+            "is_stale": self.is_stale,
             "entities": [{"name": entity.name, "type": entity.type} for entity in self.entities],
             "linked": [
                 {"document_id": str(other.document_id), "uri": other.uri, "title": other.title} for other in self.linked

@@ -26,6 +26,9 @@ class LedgerSnapshot(Protocol):
     def documents(self, version: IndexVersion, document_ids: Collection[UUID]) -> Mapping[UUID, DocumentRow]:
         """The current generation of each of the documents that has one."""
 
+    def stale(self, version: IndexVersion, document_ids: Collection[UUID]) -> Collection[UUID]:
+        """Those of the documents whose newer state is in quarantine."""
+
     def committed(self, version: IndexVersion) -> Iterator[StoredChunk]:
         """The chunks of all current generations, streamed, ordered by chunk id."""
 

@@ -189,10 +189,12 @@ class _Reading:
         )
         around = self._graph.neighbourhoods(version, [chunk_id for chunk_id, _ in chosen])
         linked = self._linked(snapshot, version, around)
+        stale = snapshot.stale(version, {points[chunk_id].document_id for chunk_id, _ in chosen})
         hits = [
-            self._hit(points[chunk_id], score, around[chunk_id], linked)
+            replace(hit, is_stale=hit.document_id in stale)
             for chunk_id, score in chosen
             if chunk_id in around
+            for hit in [self._hit(points[chunk_id], score, around[chunk_id], linked)]
         ]
         self._deadline.check()
         return SearchAnswer(

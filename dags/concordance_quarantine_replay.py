@@ -1,0 +1,77 @@
+"""### Try documents in quarantine again
+
+Trigger it after the cause is gone: a source that was repaired, a limit that was raised. The form chooses by source, by
+reason and by age; what a person dismissed is left out. Each source gets a run of its own of `concordance_ingest` with
+*Only documents in quarantine*: the same stages and gates as for any document, and nothing else of the source is
+touched. This run waits for all of them, and fails if one of them fails.
+
+A document that is rejected again stays where it was, with one attempt more. `python -m concordance quarantine list`
+shows what is there.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import Param, dag, task
+
+import concordance_airflow as glue
+from concordance.settings import load_settings
+from concordance.sources.declaration import load_declarations
+
+SOURCES = load_declarations(load_settings())
+
+
+@task(doc_md="The declared sources that have something of what is meant, each with the name and conf of its run.")
+def sources_with_quarantine(*, run_id: Any = None, params: Any = None, dag_run: Any = None) -> list[dict[str, Any]]:
+    conf = glue.checked_conf(glue.ReplayConf, dag_run.conf, params)
+    with glue.opened() as opened:
+        counts = opened.adapters.ledger.quarantine.count(conf.meant(conf.source))
+        return [
+            {"trigger_run_id": f"{run_id}__{source}", "conf": conf.run_conf(source)}
+            for source in counts
+            if source in opened.adapters.declarations
+        ]
+
+
+@dag(
+    dag_id="concordance_quarantine_replay",
+    dag_display_name="Replay the quarantine",
+    description="Try rejected documents again, through all stages and gates",
+    doc_md=__doc__,
+    schedule=None,
+    params={
+        "source": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *sorted(SOURCES)],
+            title="Source",
+            description_md="One of the declared sources; empty: all of them.",
+        ),
+        **glue.quarantine_form(),
+    },
+    default_args=glue.DEFAULT_ARGS,
+    tags=["concordance", "quarantine"],
+    max_active_runs=1,
+    dagrun_timeout=timedelta(hours=14),
+)
+def concordance_quarantine_replay() -> None:
+    TriggerDagRunOperator.partial(
+        task_id="replay",
+        trigger_dag_id="concordance_ingest",
+        logical_date=None,
+        wait_for_completion=True,
+        deferrable=True,
+        poke_interval=30,
+        # A second attempt goes on with the run of the first: what was finished is found.
+        reset_dag_run=True,
+        retries=1,
+        execution_timeout=timedelta(hours=13),
+        map_index_template="{{ task.conf['source'] }}",
+        doc_md="One run of `concordance_ingest` for each source; waits for it without holding a slot.",
+    ).expand_kwargs(sources_with_quarantine())
+
+
+concordance_quarantine_replay()
