@@ -69,8 +69,8 @@ def test_from_the_first_plan_to_a_damage_that_verify_finds_and_repairs(
     command: Command, notes: Path, stores: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nothing_is_there_yet(command)
-    a_plan_says_what_an_ingest_would_do(command)
-    an_ingest_makes_it_searchable(command)
+    plan_id = a_plan_says_what_an_ingest_would_do(command)
+    an_ingest_of_just_that_makes_it_searchable(command, plan_id)
     a_second_one_changes_nothing(command)
     edits_and_deletes_arrive(command, notes)
     tables_for_people_say_the_same(capsys)
@@ -84,16 +84,21 @@ def nothing_is_there_yet(command: Command) -> None:
     assert "python -m concordance ingest" in wrong
 
 
-def a_plan_says_what_an_ingest_would_do(command: Command) -> None:
+def a_plan_says_what_an_ingest_would_do(command: Command) -> str:
     code, plan = command("plan", "notes")
     assert code == 0
     assert plan["counts"]["added"] == 3
     assert {document["uri"] for document in plan["documents"]} == set(NOTES)
+    return str(plan["plan_id"])
 
 
-def an_ingest_makes_it_searchable(command: Command) -> None:
-    code, run = command("ingest", "notes")
+def an_ingest_of_just_that_makes_it_searchable(command: Command, plan_id: str) -> None:
+    assert command("ingest", "notes", "--plan", plan_id)[0] == 2
+    assert command("ingest", "--plan", plan_id, "--full")[0] == 2
+    code, run = command("ingest", "--plan", plan_id)
     assert (code, run["state"]) == (0, "published")
+    # The index has moved since, by this very run.
+    assert command("ingest", "--plan", plan_id)[0] == 1
 
     code, answer = command("search", "fencing token")
     assert code == 0

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
+from uuid import UUID
 
 if TYPE_CHECKING:
     from concordance.pipeline.adapters import Adapters
@@ -25,6 +26,18 @@ class Add(Protocol):
 
 def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for programs instead of a table")
+
+
+def id_of(what: str) -> Callable[[str], UUID]:
+    """An argument's type: the id of something, as a listing of it prints it."""
+
+    def parse(text: str) -> UUID:
+        try:
+            return UUID(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text[:80]!r} is no id of {what}") from None
+
+    return parse
 
 
 def new_run_id(kind: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-from concordance.commands.common import Add, adapters_of, add_json, who
+from concordance.commands.common import Add, adapters_of, add_json, id_of, who
 from concordance.commands.output import print_json, print_lines, print_table, say
 from concordance.errors import Conflict, Leased, Misconfigured
 
@@ -42,7 +42,7 @@ def add_commands(add: Add) -> None:
     parser.add_argument("--reason", default="", metavar="TEXT", help="kept with the receipt; no personal data here")
     parser.add_argument("--dry-run", action="store_true", help="show what would be erased, as counts, and do nothing")
     parser.add_argument("--yes", action="store_true", help="do not ask (needed where there is no terminal)")
-    parser.add_argument("--finish", type=_uuid, metavar="ID", help="go on with an erasure that is hidden")
+    parser.add_argument("--finish", type=id_of("an erasure"), metavar="ID", help="go on with an erasure that is hidden")
     parser.add_argument("--list", action="store_true", help="the erasures that are hidden and not yet erased")
     add_json(parser)
 
@@ -169,10 +169,3 @@ def _refuse_scope(arguments: argparse.Namespace) -> None:
     given = (arguments.source, arguments.uri, arguments.uri_pattern, arguments.tenant)
     if any(value is not None for value in given) or (arguments.list and arguments.finish is not None):
         raise Misconfigured("--finish and --list stand alone: what is erased was said when the erasure began")
-
-
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError("this is no id of an erasure") from None

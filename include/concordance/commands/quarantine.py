@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from typing import TYPE_CHECKING
 
-from concordance.commands.common import Add, Run, adapters_of, add_json, new_run_id, who
+from concordance.commands.common import Add, Run, adapters_of, add_json, id_of, new_run_id, who
 from concordance.commands.output import print_json, print_lines, print_table, say
 from concordance.errors import Misconfigured
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from concordance.ledger.quarantine import Quarantined
     from concordance.model import QuarantineFilter
     from concordance.pipeline.adapters import Adapters
@@ -45,7 +46,9 @@ def add_commands(add: Add) -> None:
     listing.add_argument("--dismissed", action="store_true", help="also what was dismissed")
     listing.add_argument("--limit", type=int, default=50, metavar="N", help=f"rows to show (1 to {_MAX_ROWS:,}; 50)")
     showing = action("show", show, "one document: why, how often, since when, where to look")
-    showing.add_argument("document", type=_uuid, metavar="DOCUMENT", help="its id, as `quarantine list` prints it")
+    showing.add_argument(
+        "document", type=id_of("a document"), metavar="DOCUMENT", help="its id, as `quarantine list` prints it"
+    )
     replaying = action("replay", replay, "try documents again, through all stages and gates; nothing else is touched")
     _add_filter(replaying)
     dismissing = action("dismiss", dismiss, "leave documents at that: not tried again before they change")
@@ -152,7 +155,9 @@ def dismiss(arguments: argparse.Namespace) -> int:
 
 def _add_filter(parser: argparse.ArgumentParser) -> None:
     chosen = parser.add_argument_group("which documents (all that is given must hold)")
-    chosen.add_argument("document", type=_uuid, nargs="*", metavar="DOCUMENT", help="ids, as `quarantine list` prints")
+    chosen.add_argument(
+        "document", type=id_of("a document"), nargs="*", metavar="DOCUMENT", help="ids, as `quarantine list` prints"
+    )
     chosen.add_argument("--source", help="of this source")
     chosen.add_argument("--stage", help="rejected by this stage or gate")
     chosen.add_argument("--reason", metavar="CODE", help="the reason code")
@@ -191,10 +196,3 @@ def _one(adapters: Adapters, document_id: UUID) -> Quarantined:
     if not found:
         raise Misconfigured(f"Document {document_id} is not in quarantine: `quarantine list` shows what is")
     return found[0]
-
-
-def _uuid(text: str) -> Any:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no id of a document") from None

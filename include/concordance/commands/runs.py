@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from concordance.commands.common import Add, adapters_of, add_json, new_run_id, read_settings
+from concordance.commands.common import Add, adapters_of, add_json, id_of, new_run_id, read_settings
 from concordance.commands.output import print_json, print_lines, print_table
+from concordance.errors import Misconfigured
 
 if TYPE_CHECKING:
+    from concordance.pipeline.adapters import Adapters
     from concordance.pipeline.references import PlanReference, RunReport, RunRequest
 
 _SHOWN_DOCUMENTS = 20
@@ -28,7 +30,12 @@ def add_commands(add: Add) -> None:
         description="List a source and compare it with the index: what would be added, changed and deleted.",
     )
     for parser in (ingest_parser, plan_parser):
-        parser.add_argument("source", metavar="SOURCE", help="a declared source (see `sources`)")
+        parser.add_argument(
+            "source",
+            metavar="SOURCE",
+            nargs="?" if parser is ingest_parser else None,
+            help="a declared source (see `sources`)",
+        )
         parser.add_argument("--subpath", default="", metavar="PATH", help="only what is below PATH; deletes only there")
         parser.add_argument(
             "--full", action="store_true", help="read every document, whatever the listing's stamps say"
@@ -40,6 +47,12 @@ def add_commands(add: Add) -> None:
         parser.add_argument(
             "--allow-deletes", action="store_true", help="delete also more than max_delete_fraction of the documents"
         )
+    ingest_parser.add_argument(
+        "--plan",
+        type=id_of("a plan"),
+        metavar="ID",
+        help="do exactly what this plan says, or nothing if anything has moved",
+    )
     ingest_parser.add_argument("--run-id", metavar="ID", help="resume the run of this name (default: a new one)")
     sources_parser = add(
         "sources",
@@ -51,13 +64,19 @@ def add_commands(add: Add) -> None:
 
 
 def ingest(arguments: argparse.Namespace) -> int:
-    if arguments.dry_run:
+    if (arguments.source is None) == (arguments.plan is None):
+        raise Misconfigured("Say what to ingest: a SOURCE, or --plan ID")
+    if arguments.dry_run and arguments.plan is None:
         return plan(arguments)
     from concordance.pipeline.run import ingest as run
 
     with adapters_of(arguments) as (adapters, settings):
-        adapters.source(arguments.source)  # a misspelt source is said even when no store is up
-        report = run(_request(arguments, dry_run=False), adapters=adapters, settings=settings)
+        if arguments.plan is None:
+            adapters.source(arguments.source)  # a misspelt source is said even when no store is up
+            request = _request(arguments, dry_run=False)
+        else:
+            request = _planned(arguments, adapters)
+        report = run(request, adapters=adapters, settings=settings)
     if arguments.json:
         print_json(report.as_json())
     else:
@@ -81,7 +100,15 @@ def plan(arguments: argparse.Namespace) -> int:
             ).to_pylist()
             ended = report(made, adapters=adapters)
     if arguments.json:
-        print_json({**ended.as_json(), "estimates": made.estimates, "shards": made.shards, "documents": documents})
+        print_json(
+            {
+                **ended.as_json(),
+                "plan_id": str(made.plan_id),
+                "estimates": made.estimates,
+                "shards": made.shards,
+                "documents": documents,
+            }
+        )
     else:
         _show_plan(made, ended, documents)
     return 1 if made.refused else 0
@@ -118,6 +145,15 @@ def _request(arguments: argparse.Namespace, *, dry_run: bool) -> RunRequest:
     )
 
 
+def _planned(arguments: argparse.Namespace, adapters: Adapters) -> RunRequest:
+    from concordance.pipeline.plan import run_of
+
+    given = (arguments.subpath, arguments.full, arguments.max_documents, arguments.allow_deletes, arguments.dry_run)
+    if any(given):
+        raise Misconfigured("--plan stands alone, but for --run-id: the plan brings its own scope, mode and limits")
+    return run_of(arguments.plan, run_id=arguments.run_id or new_run_id("cli"), adapters=adapters)
+
+
 def _show_run(report: RunReport) -> None:
     _show_counts(report.counts, title=f"run {report.run_id} of {report.source}: {report.state}")
     print_lines(*((notice, "bold") for notice in report.notices))
@@ -134,6 +170,8 @@ def _show_plan(made: PlanReference, report: RunReport, documents: list[dict[str,
             title=f"what an ingest would do{more}",
         )
     print_lines(*((notice, "bold") for notice in report.notices))
+    if documents and not made.refused:
+        print_lines((f"To do exactly this: python -m concordance ingest --plan {made.plan_id}", ""))
 
 
 def _show_counts(counts: dict[str, Any], *, title: str) -> None:

@@ -200,8 +200,11 @@ class Plans:
 
         return self._database.transact("read a plan's quarantined documents", work)
 
-    def close(self, plan_id: UUID) -> None:
-        """Close the plan and all that it still has open: the run was refused, or its publish came too late."""
+    def close(self, plan_id: UUID, *, reference: dict[str, Any] | None = None) -> None:
+        """Close the plan and all that it still has open: the run was refused, or its publish came too late.
+
+        `reference` is kept of a dry run, for the run that is to do exactly this.
+        """
 
         def work(cursor: Cursor) -> None:
             cursor.execute("SELECT source FROM plans WHERE plan_id = %s", [plan_id])
@@ -210,8 +213,27 @@ class Plans:
             cursor.execute("SELECT state FROM plans WHERE plan_id = %s FOR UPDATE", [plan_id])
             if _row(cursor)[0] != "published":
                 close_whole(cursor, [plan_id])
+            if reference is not None:
+                cursor.execute(
+                    "UPDATE runs r SET plan_reference = %s FROM plans p WHERE p.plan_id = %s AND r.run_id = p.run_id",
+                    [json.dumps(reference), plan_id],
+                )
 
         self._database.transact("close a plan", work, is_bulk=True)
+
+    def kept(self, plan_id: UUID) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The request and the reference of a dry run's plan; None when there is no such plan."""
+
+        def work(cursor: Cursor) -> tuple[dict[str, Any], dict[str, Any]] | None:
+            cursor.execute(
+                "SELECT r.request, r.plan_reference FROM plans p JOIN runs r USING (run_id) "
+                "WHERE p.plan_id = %s AND r.plan_reference ->> 'plan_id' = p.plan_id::text "
+                "AND (r.plan_reference ->> 'is_dry')::boolean",
+                [plan_id],
+            )
+            return cursor.fetchone()
+
+        return self._database.transact("read a dry run's plan", work)
 
     def outcomes(self, plan_id: UUID) -> dict[str, int]:
         """Counts of the plan: `discovered`, `unchanged`, `still_quarantined`, and of documents by outcome (and

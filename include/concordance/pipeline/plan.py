@@ -15,7 +15,7 @@ from uuid import UUID
 from concordance import fault_points, ids
 from concordance.chunking.entities import ENTITIES_REVISION
 from concordance.chunking.splitter import CHUNKER_REVISION
-from concordance.errors import Misconfigured, PoisonDocument
+from concordance.errors import Conflict, Misconfigured, PoisonDocument
 from concordance.ledger.plans import DrawnPlan, PlanCounts
 from concordance.model import Action, IndexVersion, Listed, PlanEntry, RawDocument
 from concordance.parsing import PARSER_REVISION
@@ -36,9 +36,15 @@ def make_plan(request: RunRequest, *, adapters: Adapters, settings: Settings) ->
     """Make the run's plan; a repeated call for the same run returns the one that was made.
 
     Raises `Leased` while another run holds the source, `Unavailable` when the listing was not completed (nothing is
-    deleted then), `Conflict` when a newer plan was made meanwhile, `Misconfigured` for a wrong request.
+    deleted then), `Conflict` when a newer plan was made meanwhile or the plan that the request names is not what a run
+    would do now, `Misconfigured` for a wrong request.
     """
     _check(request)
+    planned = None
+    if request.plan_id is not None:
+        as_planned, planned = _as_planned(request.plan_id, request.run_id, adapters)
+        if request != as_planned:
+            raise Misconfigured(f"Plan {request.plan_id} brings its own scope, mode and limits: leave them out")
     source = adapters.source(request.source)
     made = adapters.ledger.runs.open(
         run_id=request.run_id, source=request.source, tenant=source.declaration.tenant, request=request.as_json()
@@ -49,7 +55,7 @@ def make_plan(request: RunRequest, *, adapters: Adapters, settings: Settings) ->
     scope = normalise_subpath(request.subpath)
     with fault_points.around("plan.draw"):
         drawn = adapters.ledger.plans.draw(run_id=request.run_id, source=request.source, scope=scope, version=version)
-    return _make(request, drawn, scope, source, version, adapters=adapters, settings=settings)
+    return _make(request, drawn, scope, source, version, planned, adapters=adapters, settings=settings)
 
 
 def rejected_under(version: IndexVersion, settings: Settings) -> str:
@@ -64,6 +70,7 @@ def _make(
     scope: str,
     source: Source,
     version: IndexVersion,
+    planned: PlanReference | None,
     *,
     adapters: Adapters,
     settings: Settings,
@@ -106,9 +113,13 @@ def _make(
         refused=_refusal(request, compared, counts, settings),
         notices=_notices(version, settings),
     )
-    if reference.is_dry or reference.refused:
+    if planned is not None and (moved := _moved_since(planned, reference)):
         with fault_points.around("plan.close"):
             ledger.plans.close(drawn.plan_id)
+        raise Conflict(f"Plan {planned.plan_id} is not what an ingest would do now ({moved}): make a new plan")
+    if reference.is_dry or reference.refused:
+        with fault_points.around("plan.close"):
+            ledger.plans.close(drawn.plan_id, reference=reference.as_json() if reference.is_dry else None)
         return reference
     with fault_points.around("plan.make"):
         ledger.plans.make(
@@ -120,6 +131,34 @@ def _make(
             reference=reference.as_json(),
         )
     return reference
+
+
+def run_of(plan_id: UUID, *, run_id: str, adapters: Adapters) -> RunRequest:
+    """The request of a run that does exactly what the dry run with this plan said. Raises `Misconfigured`."""
+    return _as_planned(plan_id, run_id, adapters)[0]
+
+
+def _as_planned(plan_id: UUID, run_id: str, adapters: Adapters) -> tuple[RunRequest, PlanReference]:
+    kept = adapters.ledger.plans.kept(plan_id)
+    if kept is None:
+        raise Misconfigured(f"There is no plan {plan_id} of a dry run: `plan` makes one and prints its id")
+    asked, planned = RunRequest.from_json(kept[0]), PlanReference.from_json(kept[1])
+    if planned.refused:
+        raise Misconfigured(f"Plan {plan_id} was refused: {planned.refused}")
+    return replace(asked, run_id=run_id, dry_run=False, plan_id=plan_id), planned
+
+
+def _moved_since(planned: PlanReference, now: PlanReference) -> str:
+    """What is different of a plan that was made anew; empty when it names the same documents in the same states."""
+    if planned.index_version != now.index_version:
+        return f"index version {now.index_version} is live, it was {planned.index_version}"
+    if planned.settings_digest != now.settings_digest:
+        return "the settings of a run have changed"
+    if planned.entries.digest != now.entries.digest:
+        named = ("added", "changed", "deleted")
+        then, today = (", ".join(f"{plan.counts[each]} {each}" for each in named) for plan in (planned, now))
+        return f"the source or the index has moved: it was {then}; now {today}"
+    return ""
 
 
 def _check(request: RunRequest) -> None:

@@ -14,7 +14,8 @@ from concordance.staging import Artefact
 class RunRequest:
     """What a person or the schedule asks for. `mode` is incremental (trust the listing's stamps) or full (read all).
 
-    With `replay` the run tries again what is meant of the source's quarantine, and touches nothing else.
+    With `replay` the run tries again what is meant of the source's quarantine, and touches nothing else. With `plan_id`
+    it does exactly what the dry run with this plan said, by that run's request.
     """
 
     source: str
@@ -25,9 +26,23 @@ class RunRequest:
     allow_deletes: bool = False
     max_documents: int | None = None
     replay: QuarantineFilter | None = None
+    plan_id: UUID | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "replay": None if self.replay is None else self.replay.as_json()}
+        return {
+            **asdict(self),
+            "replay": None if self.replay is None else self.replay.as_json(),
+            "plan_id": None if self.plan_id is None else str(self.plan_id),
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        replay, plan_id = stored.get("replay"), stored.get("plan_id")
+        nested = {
+            "replay": None if replay is None else QuarantineFilter.from_json(replay),
+            "plan_id": None if plan_id is None else UUID(plan_id),
+        }
+        return cls(**{**stored, **nested})
 
 
 @dataclass(frozen=True, slots=True)

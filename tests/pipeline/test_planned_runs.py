@@ -1,0 +1,156 @@
+"""A plan is what a run would do: a run by a plan does exactly that, or nothing when anything has moved since."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from concordance.errors import ConcordanceError, Conflict, Misconfigured
+from concordance.ledger import Ledger
+from concordance.parsing.parser import Parser
+from concordance.pipeline.plan import make_plan, run_of
+from concordance.pipeline.references import PlanReference, RunReport, RunRequest
+from concordance.pipeline.report import report
+from concordance.pipeline.run import ending, ingest
+from concordance.settings import Settings
+from simulation.world import SOURCE, WORDS, World, quick_settings
+
+
+@pytest.fixture
+def world(ledger: Ledger, stack: Settings, parser: Parser) -> World:
+    """Six documents, all current."""
+    settings = quick_settings(stack).model_copy(update={"max_delete_fraction": 0.5})
+    world = World(ledger, settings, seed=0, parser=parser)
+    for number, word in enumerate(WORDS[:6]):
+        world.shelf.documents[word] = f"# {word}\n\nThe {word} has the number {number}.\n"
+    assert run(world).counts["committed"] == 6
+    return world
+
+
+def run(world: World, **given: Any) -> RunReport:
+    world.run_number += 1
+    request = RunRequest(SOURCE, f"run-{world.run_number}", **given)
+    return ingest(request, adapters=world.adapters, settings=world.settings)
+
+
+def planned(world: World, **given: Any) -> PlanReference:
+    """A dry run, as the command `plan` makes it."""
+    world.run_number += 1
+    request = RunRequest(SOURCE, f"plan-{world.run_number}", dry_run=True, **given)
+    with ending(request, adapters=world.adapters):
+        plan = make_plan(request, adapters=world.adapters, settings=world.settings)
+        report(plan, adapters=world.adapters)
+    return plan
+
+
+def do(world: World, plan_id: UUID) -> RunReport:
+    world.run_number += 1
+    request = run_of(plan_id, run_id=f"run-{world.run_number}", adapters=world.adapters)
+    return ingest(request, adapters=world.adapters, settings=world.settings)
+
+
+def test_a_plan_predicts_the_run_that_does_it_whatever_changed(world: World) -> None:
+    dice = random.Random(7)
+    for edition in range(6):
+        documents = world.shelf.documents
+        for word in dice.sample(WORDS, 3):
+            if word in documents and dice.random() < 0.4 and len(documents) > 4:
+                del documents[word]
+            else:
+                documents[word] = f"# {word}\n\nEdition {edition} of the {word}.\n"
+        plan = planned(world)
+        counts = do(world, plan.plan_id).counts
+        assert counts.get("committed", 0) == plan.counts["added"] + plan.counts["changed"]
+        assert counts.get("deleted", 0) == plan.counts["deleted"]
+        assert (counts["unchanged"], counts["discovered"]) == (plan.counts["unchanged"], plan.counts["discovered"])
+
+
+def an_edit_of_a_planned_document(world: World) -> None:
+    world.shelf.documents["river"] = "# River\n\nEdited once more.\n"
+
+
+def an_edit_of_another(world: World) -> None:
+    world.shelf.documents["stone"] = "# Stone\n\nEdited as well.\n"
+
+
+def a_document_that_is_gone(world: World) -> None:
+    del world.shelf.documents["ember"]
+
+
+def another_run(world: World) -> None:
+    assert run(world).counts["committed"] == 1
+
+
+def other_settings(world: World) -> None:
+    world.settings = world.settings.model_copy(update={"min_text_characters": 2})
+    world.adapters = replace(world.adapters, settings=world.settings)
+
+
+@pytest.mark.parametrize(
+    "move", [an_edit_of_a_planned_document, an_edit_of_another, a_document_that_is_gone, another_run, other_settings]
+)
+def test_whatever_moved_since_the_plan_stops_the_run_and_the_source_is_free(
+    world: World, move: Callable[[World], None]
+) -> None:
+    world.shelf.documents["river"] = "# River\n\nEdited.\n"
+    plan = planned(world)
+    assert plan.counts["changed"] == 1
+    move(world)
+    before = sorted(chunk.chunk_id for chunk in world.graph.chunks(world.live()))
+    with pytest.raises(Conflict, match=f"Plan {plan.plan_id} is not what an ingest would do now"):
+        do(world, plan.plan_id)
+    assert sorted(chunk.chunk_id for chunk in world.graph.chunks(world.live())) == before
+    assert do(world, planned(world).plan_id).state in ("published", "nothing")
+
+
+def test_a_plan_brings_the_scope_mode_and_limits_of_its_own(world: World) -> None:
+    world.shelf.documents.update({"gamma/one": "# One\n\nA first one.\n", "delta": "# Delta\n\nOutside.\n"})
+    plan = planned(world, subpath="gamma", mode="full", max_documents=5)
+    assert do(world, plan.plan_id).counts["committed"] == 1
+    with pytest.raises(Misconfigured, match="leave them out"):
+        run(world, plan_id=plan.plan_id, subpath="delta")
+
+
+def test_the_same_run_by_a_plan_is_resumed_like_any_other(world: World) -> None:
+    world.shelf.documents["river"] = "# River\n\nEdited.\n"
+    plan = planned(world)
+    first = do(world, plan.plan_id)
+    world.run_number -= 1
+    assert do(world, plan.plan_id).counts == first.counts
+
+
+def a_plan_that_nobody_made(world: World) -> UUID:
+    return uuid4()
+
+
+def the_plan_of_a_run(world: World) -> UUID:
+    world.shelf.documents["river"] = "# River\n\nEdited.\n"
+    request = RunRequest(SOURCE, "a-run-of-its-own")
+    made = make_plan(request, adapters=world.adapters, settings=world.settings)
+    world.ledger.runs.release(run_id=request.run_id, source=SOURCE)
+    return made.plan_id
+
+
+def a_plan_that_was_refused(world: World) -> UUID:
+    world.shelf.documents.clear()
+    return planned(world).plan_id
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        (a_plan_that_nobody_made, "There is no plan"),
+        (the_plan_of_a_run, "There is no plan"),
+        (a_plan_that_was_refused, "was refused"),
+    ],
+)
+def test_only_a_dry_run_s_plan_that_was_not_refused_can_be_done(
+    world: World, given: Callable[[World], UUID], word: str
+) -> None:
+    with pytest.raises(ConcordanceError, match=word):
+        do(world, given(world))
