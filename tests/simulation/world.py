@@ -23,14 +23,12 @@ import tenacity
 
 from concordance import fault_points, ids
 from concordance.consistency.erase import EraseRequest, erase, finish
-from concordance.embedding.hashing import HashEmbedder
 from concordance.errors import ConcordanceError, Misconfigured, OutcomeUnknown, PoisonDocument, Unavailable
 from concordance.ledger import Ledger
 from concordance.ledger.erasure_scope import Scope
 from concordance.model import Entity, GenerationKey, IndexVersion, Listed, RawDocument, Reason
 from concordance.parsing.parser import Parser
 from concordance.pipeline import load as load_module
-from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.embed import embed
 from concordance.pipeline.extract import extract
 from concordance.pipeline.load import load
@@ -40,10 +38,10 @@ from concordance.pipeline.references import RunRequest
 from concordance.pipeline.report import report
 from concordance.settings import Settings
 from concordance.sources.declaration import SourceDeclaration
-from concordance.staging import Staging
 from concordance.stores.memory import MemoryGraph, MemoryVectors
 from simulation.interleaving import Interleaving
 from support.ledgers import connect, end_idle_transactions, move_clock
+from support.memory_adapters import memory_adapters
 
 SOURCE = "shelf"
 NAMES = ("alpha", "beta", "gamma/one", "gamma/two", "delta")
@@ -132,16 +130,14 @@ class World:
         self._staging = f"staging-{uuid4()}"
         self.rng = random.Random(self.seed)
         self.interleaving = Interleaving(choose=lambda count: self.rng.randrange(count), between=self._between)
-        self.adapters = Adapters(
-            ledger=self.ledger,
-            graph=Faulty(self.graph, self),  # type: ignore[arg-type]
-            vectors=Faulty(self.vectors, self),  # type: ignore[arg-type]
-            staging=Staging(f"memory://{self._staging}"),
-            parser=self.parser,
-            embedder=HashEmbedder(dimension=16),
-            declarations={SOURCE: self.shelf.declaration},
-            settings=self.settings,
-            opened={SOURCE: self.shelf},
+        self.adapters = memory_adapters(
+            self.ledger,
+            self.settings,
+            self.parser,
+            source=self.shelf,
+            graph=Faulty(self.graph, self),
+            vectors=Faulty(self.vectors, self),
+            staging=f"memory://{self._staging}",
         )
 
     @contextmanager

@@ -13,7 +13,6 @@ from uuid import uuid4
 
 import fsspec
 
-from concordance.embedding.hashing import HashEmbedder
 from concordance.ledger import Ledger
 from concordance.parsing.parser import Parser
 from concordance.pipeline.adapters import Adapters
@@ -25,9 +24,9 @@ from concordance.pipeline.publish import publish
 from concordance.pipeline.references import PlanReference, RunReport, RunRequest, ShardReference
 from concordance.pipeline.report import report
 from concordance.settings import Settings
-from concordance.staging import Staging
 from simulation.world import SOURCE, Shelf
 from support.ledgers import connect
+from support.memory_adapters import memory_adapters
 
 
 @dataclass(frozen=True)
@@ -93,16 +92,8 @@ def loads(
     # A ledger holds its lease's length: one of the longer lease, on the same rows.
     shelf, folder = Shelf(), f"loads-{uuid4()}"
     reopened = type(ledger)(own)
-    adapters = Adapters(
-        ledger=reopened,
-        graph=graph,  # type: ignore[arg-type]
-        vectors=vectors,  # type: ignore[arg-type]
-        staging=Staging(f"memory://{folder}"),
-        parser=parser,
-        embedder=HashEmbedder(dimension=16),
-        declarations={SOURCE: shelf.declaration},
-        settings=own,
-        opened={SOURCE: shelf},
+    adapters = memory_adapters(
+        reopened, own, parser, source=shelf, graph=graph, vectors=vectors, staging=f"memory://{folder}"
     )
     try:
         yield Loads(shelf, adapters, own)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from concordance.consistency import RepairReport, Scope, VerifyReport, repair, verify
-from concordance.embedding.hashing import HashEmbedder
 from concordance.ledger import Ledger
 from concordance.model import IndexVersion
 from concordance.parsing.parser import Parser
@@ -21,10 +20,10 @@ from concordance.pipeline.publish import publish, settle, sweep
 from concordance.pipeline.references import RunReport, RunRequest
 from concordance.pipeline.report import report
 from concordance.settings import Settings
-from concordance.staging import Staging
 from concordance.stores.memory import MemoryGraph, MemoryVectors
 from simulation.world import SOURCE, Shelf
 from support.ledgers import connect, move_clock
+from support.memory_adapters import memory_adapters
 
 EVERYTHING = Scope(read_vectors=True)
 
@@ -45,16 +44,14 @@ class SmallHouse:
 
     @property
     def adapters(self) -> Adapters:
-        return Adapters(
-            ledger=self.ledger,
+        return memory_adapters(
+            self.ledger,
+            self.settings,
+            self._parser,
+            source=self.shelf,
             graph=self.graph,
             vectors=self.vectors,
-            staging=Staging(f"file://{self._staging}"),
-            parser=self._parser,
-            embedder=HashEmbedder(dimension=16),
-            declarations={SOURCE: self.shelf.declaration},
-            settings=self.settings,
-            opened={SOURCE: self.shelf},
+            staging=f"file://{self._staging}",
         )
 
     def run(self) -> RunReport:

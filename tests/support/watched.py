@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from concordance import ids
-from concordance.embedding.hashing import HashEmbedder
 from concordance.errors import PoisonDocument
 from concordance.ledger import Ledger
 from concordance.model import Entity, Listed, RawDocument, Reason
@@ -16,8 +15,8 @@ from concordance.parsing.parser import Parser
 from concordance.pipeline.adapters import Adapters
 from concordance.settings import Settings
 from concordance.sources.declaration import SourceDeclaration
-from concordance.staging import Staging
 from concordance.stores.memory import MemoryGraph, MemoryVectors
+from support.memory_adapters import memory_adapters
 from support.shelves import SOURCE
 
 WRITES = frozenset(("write", "write_links", "settle", "hide", "sweep", "upsert"))
@@ -98,16 +97,8 @@ def small_house(
     quick = settings.model_copy(
         update={"retry_wait_seconds": 0.0, "chunk_min_tokens": 16, "chunk_max_tokens": 40, "batch_chunks": 3}
     )
-    adapters = Adapters(
-        ledger=ledger,
-        graph=graph,  # type: ignore[arg-type]
-        vectors=vectors,  # type: ignore[arg-type]
-        staging=Staging(f"file://{staging}"),
-        parser=parser,
-        embedder=HashEmbedder(dimension=16),
-        declarations={SOURCE: shelf.declaration},
-        settings=quick,
-        opened={SOURCE: shelf},
+    adapters = memory_adapters(
+        ledger, quick, parser, source=shelf, graph=graph, vectors=vectors, staging=f"file://{staging}"
     )
     return SmallHouse(adapters, shelf, graph, vectors)
 

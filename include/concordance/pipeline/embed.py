@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from concordance import fault_points
+from concordance.embedding.checks import bad_rows
 from concordance.embedding.port import Embedder
 from concordance.errors import Misconfigured, PoisonDocument
 from concordance.model import IndexVersion, Reason, Rejection, Vector
@@ -29,7 +30,6 @@ from concordance.settings import Settings
 from concordance.slices import slices
 from concordance.staging import Artefact
 
-_UNIT_TOLERANCE = 1e-3
 _LOOKUP_TEXTS = 1000
 
 
@@ -102,7 +102,8 @@ def _copy_known(vectors: _Vectors, digests: Sequence[str], version: IndexVersion
         stored = adapters.vectors.vectors(version, list(known.values()))
         for digest, chunk_id in known.items():
             vector = stored.get(chunk_id)
-            if vector is not None and _is_sound(vector, version.settings.model.dimension):
+            dimension = version.settings.model.dimension
+            if vector is not None and vector.shape == (dimension,) and not bad_rows(vector[np.newaxis]):
                 vectors.kept[digest] = vector
                 vectors.copied.add(digest)
 
@@ -125,19 +126,12 @@ def _encode(vectors: _Vectors, digests: Sequence[str], texts: dict[str, str], em
             f"The model {embedder.fingerprint.name} gave vectors of shape {matrix.shape} for {len(digests)} texts, not "
             f"of {dimension} dimensions: set AIRFLOW__CONCORDANCE__MODEL_DIR to the model that the index was built with"
         )
-    for digest, vector in zip(digests, matrix, strict=True):
-        if _is_sound(vector, dimension):
-            vectors.kept[digest] = vector
-        else:
+    bad = bad_rows(matrix)
+    for row, digest in enumerate(digests):
+        if row in bad:
             vectors.refused.add(digest)
-
-
-def _is_sound(vector: Vector, dimension: int) -> bool:
-    return bool(
-        vector.shape == (dimension,)
-        and np.isfinite(vector).all()
-        and abs(float(np.linalg.norm(vector)) - 1) <= _UNIT_TOLERANCE
-    )
+        else:
+            vectors.kept[digest] = matrix[row]
 
 
 def _quarantine(
