@@ -75,20 +75,8 @@ def _make(
     adapters: Adapters,
     settings: Settings,
 ) -> PlanReference:
-    ledger, declaration = adapters.ledger, source.declaration
-    replayed = frozenset() if request.replay is None else ledger.quarantine.meant(request.replay)
-    compared = compare(
-        _bounded(source.list(scope), declaration.max_documents(settings), request.source),
-        ledger.plans.known(version=version, source=request.source, scope=scope),
-        tenant=declaration.tenant,
-        source=request.source,
-        access=declaration.access,
-        rejected_under=rejected_under(version, settings),
-        read_all=request.mode == "full",
-        replayed=replayed,
-    )
-    if request.replay is not None:
-        compared = only(compared, replayed)
+    ledger = adapters.ledger
+    compared = _compared(request, scope, source, version, adapters=adapters, settings=settings)
     really_changed, restamped, unread, returned = _decide_by_reading(compared, source, version)
     readable_again = [entry for entry in compared.could_not_be_read if _is_readable(entry, source)]
     compared = replace(compared, still_quarantined=compared.still_quarantined - len(readable_again))
@@ -131,6 +119,25 @@ def _make(
             reference=reference.as_json(),
         )
     return reference
+
+
+def _compared(
+    request: RunRequest, scope: str, source: Source, version: IndexVersion, *, adapters: Adapters, settings: Settings
+) -> Comparison:
+    """The listing against the ledger; of a replay, only what it names."""
+    declaration = source.declaration
+    replayed = frozenset() if request.replay is None else adapters.ledger.quarantine.meant(request.replay)
+    compared = compare(
+        _bounded(source.list(scope), declaration.max_documents(settings), request.source),
+        adapters.ledger.plans.known(version=version, source=request.source, scope=scope),
+        tenant=declaration.tenant,
+        source=request.source,
+        access=declaration.access,
+        rejected_under=rejected_under(version, settings),
+        read_all=request.mode == "full",
+        replayed=replayed,
+    )
+    return compared if request.replay is None else only(compared, replayed)
 
 
 def run_of(plan_id: UUID, *, run_id: str, adapters: Adapters) -> RunRequest:
