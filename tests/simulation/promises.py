@@ -18,6 +18,7 @@ def converged(world: World) -> None:
     with world.ledger.snapshot() as snapshot:
         committed = list(snapshot.committed(version))
         assert snapshot.in_flight(version) == set()
+        assert [each.version for each in snapshot.kept()] == [version.version], "a version that nobody builds"
         counted = snapshot.counts(version)
     assert list(world.graph.chunks(version)) == committed
     assert list(world.vectors.points(version)) == committed

@@ -48,13 +48,14 @@ class Versions:
 
         return self._database.transact("read what is frozen with a version", read)
 
-    def create(self, settings: IndexSettings, frozen: Any) -> IndexVersion:
-        """A new version in state building. A second caller with one building already gets that one."""
+    def create(self, settings: IndexSettings, frozen: Any, *, is_first: bool = False) -> IndexVersion:
+        """A new version in state building. A second caller with one building already gets that one; the first version
+        of all is not made when another attempt has made one live meanwhile: the caller gets that."""
 
         def insert(cursor: Cursor) -> IndexVersion:
             # The one row of `control` serialises builders: one build at a time.
             cursor.execute("SELECT epoch FROM control FOR UPDATE")
-            present = _one(cursor, "building")
+            present = _one(cursor, "building") or (_one(cursor, "live") if is_first else None)
             if present is not None:
                 return present
             cursor.execute(

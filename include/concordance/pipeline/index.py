@@ -101,7 +101,9 @@ def _first(adapters: Adapters, settings: Settings) -> IndexVersion:
             model=adapters.embedder.fingerprint,
         )
         with fault_points.around("index.create"):
-            version = adapters.ledger.versions.create(made_from, frozen.as_json())
+            version = adapters.ledger.versions.create(made_from, frozen.as_json(), is_first=True)
+    if version.state == "live":
+        return version
     require_model(adapters, version)
     _prepare(version, adapters)
     with fault_points.around("index.live"):
