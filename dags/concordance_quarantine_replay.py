@@ -64,7 +64,7 @@ def concordance_quarantine_replay() -> None:
         logical_date=None,
         wait_for_completion=True,
         deferrable=True,
-        poke_interval=30,
+        poke_interval=10,
         # A second attempt goes on with the run of the first: what was finished is found.
         reset_dag_run=True,
         retries=1,
