@@ -74,6 +74,12 @@ def view_digest(*, tenant: str, heading_path: Sequence[str], live: bool) -> byte
     return hashlib.sha256("\x1f".join((tenant, str(live), *heading_path)).encode()).digest()[:8]
 
 
+def read_view_digest(tenant: object, heading_path: object, live: object) -> bytes:
+    """The view digest of what a store gave: whatever cannot be a row of ours equals none."""
+    headings = list(map(str, heading_path)) if isinstance(heading_path, list) else ["?", str(heading_path)]
+    return view_digest(tenant=str(tenant), heading_path=headings, live=live is True)
+
+
 def vectors_digest(dense: bytes, indices: Sequence[int], values: bytes) -> str:
     """Digest of a point's vectors: dense and sparse weights as little-endian float32, term ids as they are."""
     terms = ",".join(map(str, indices)).encode()

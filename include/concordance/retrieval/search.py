@@ -191,10 +191,9 @@ class _Reading:
         linked = self._linked(snapshot, version, around)
         stale = snapshot.stale(version, {points[chunk_id].document_id for chunk_id, _ in chosen})
         hits = [
-            replace(hit, is_stale=hit.document_id in stale)
+            self._hit(points[chunk_id], score, around[chunk_id], linked, stale)
             for chunk_id, score in chosen
             if chunk_id in around
-            for hit in [self._hit(points[chunk_id], score, around[chunk_id], linked)]
         ]
         self._deadline.check()
         return SearchAnswer(
@@ -253,7 +252,14 @@ class _Reading:
         rows = snapshot.documents(version, wanted) if wanted else {}
         return {document_id: row for document_id, row in rows.items() if self._may_see(row)}
 
-    def _hit(self, point: ScoredPoint, score: float, around: Neighbourhood, linked: Mapping[UUID, DocumentRow]) -> Hit:
+    def _hit(
+        self,
+        point: ScoredPoint,
+        score: float,
+        around: Neighbourhood,
+        linked: Mapping[UUID, DocumentRow],
+        stale: Collection[UUID],
+    ) -> Hit:
         row = self._row(point)
         assert row is not None, "only points that may be shown become hits"
         most = self._settings.search_max_neighbours
@@ -271,6 +277,7 @@ class _Reading:
             ),
             entities=tuple(entities[:most]),
             linked=tuple(LinkedDocument(other.document_id, other.uri, other.title) for other in others[:most]),
+            is_stale=row.document_id in stale,
         )
 
 

@@ -47,15 +47,7 @@ def stored_chunk(row: Sequence[Any], version: IndexVersion) -> StoredChunk:
         generation=generation if isinstance(generation, int) else -1,
         ordinal=index if isinstance(index, int) else -1,
         text_digest=digest if key == ids.node_key(version.version, found) else f"foreign key {digest}"[:160],
-        view_digest=_view_digest(*view) if view else None,
-    )
-
-
-def _view_digest(tenant: Any, heading: Any, live: Any) -> bytes:
-    return ids.view_digest(
-        tenant=str(tenant),
-        heading_path=list(map(str, heading)) if isinstance(heading, list) else ["?", str(heading)],
-        live=live is True,
+        view_digest=ids.read_view_digest(*view) if view else None,
     )
 
 

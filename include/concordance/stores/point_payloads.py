@@ -49,7 +49,8 @@ def wrong_with(vectors: Any, claimed: object, *, dimension: int) -> str:
 
 def stored_point(point_id: object, payload: Mapping[str, Any]) -> StoredChunk:
     """A point as read; what cannot be one of ours becomes values that equal nothing."""
-    return _stored(point_id, payload, _document_digest(payload), _view_digest(payload))
+    view = ids.read_view_digest(payload.get("tenant"), payload.get("heading_path"), payload.get("live"))
+    return _stored(point_id, payload, _document_digest(payload), view)
 
 
 def written_point(point_id: object, payload: Mapping[str, Any]) -> StoredChunk:
@@ -80,15 +81,6 @@ def _document_digest(payload: Mapping[str, Any]) -> bytes:
         uri=str(payload.get("uri")),
         title=title if title is None else str(title),
         access=list(map(str, access)) if isinstance(access, list) else ["?", str(access)],
-    )
-
-
-def _view_digest(payload: Mapping[str, Any]) -> bytes:
-    heading = payload.get("heading_path")
-    return ids.view_digest(
-        tenant=str(payload.get("tenant")),
-        heading_path=list(map(str, heading)) if isinstance(heading, list) else ["?", str(heading)],
-        live=payload.get("live") is True,
     )
 
 
