@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import concordance_airflow as glue
 from concordance import ids
 from concordance.errors import Misconfigured
+from concordance.pipeline.conf import checked_conf
 from concordance.settings import load_settings
 from concordance.sources.declaration import load_declarations
 
@@ -100,7 +101,7 @@ FORM = {
 def request(*, params: Any = None, dag_run: Any = None) -> dict[str, int]:
     from concordance.consistency.erase import preview
 
-    scope = glue.checked_conf(EraseConf, dag_run.conf, params).scope()
+    scope = checked_conf(EraseConf, dag_run.conf, params).scope()
     with glue.opened() as run:
         counts = preview(scope, adapters=run.adapters)
     if not counts["documents"] and scope.uri is None:
@@ -115,7 +116,7 @@ def request(*, params: Any = None, dag_run: Any = None) -> dict[str, int]:
 def hide(approval: Wire, *, params: Any = None, dag_run: Any = None, run_id: Any = None) -> dict[str, Any]:
     from concordance.consistency.erase import EraseRequest, erase
 
-    conf = glue.checked_conf(EraseConf, dag_run.conf, params)
+    conf = checked_conf(EraseConf, dag_run.conf, params)
     asked = EraseRequest(
         # The run names the erasure: every attempt goes on with the same one.
         uuid5(ids.NAMESPACE, f"concordance_erase {run_id}"),

@@ -30,6 +30,7 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 
 import concordance_airflow as glue
+from concordance.pipeline.conf import run_conf
 from concordance.settings import load_settings
 from concordance.sources.declaration import load_declarations
 from concordance_deadlines import RunAfterDeadline
@@ -49,7 +50,7 @@ BY_LABEL = "{{ label }}"
 def plan(*, run_id: Any = None, params: Any = None, dag_run: Any = None, ti: Any = None) -> list[int]:
     from concordance.pipeline.plan import make_plan
 
-    request = glue.run_conf(dag_run.conf, params).request(run_id)
+    request = run_conf(dag_run.conf, params).request(run_id)
     with glue.planning(request) as run:
         made = make_plan(request, adapters=run.adapters, settings=run.settings)
     ti.xcom_push(key="plan", value=made.as_json())

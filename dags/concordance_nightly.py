@@ -10,7 +10,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import CronTriggerTimetable, dag, task
 
 import concordance_airflow as glue
@@ -43,21 +42,12 @@ def scheduled_sources(*, run_id: Any = None) -> list[dict[str, Any]]:
     dagrun_timeout=timedelta(hours=40),
 )
 def concordance_nightly() -> None:
-    TriggerDagRunOperator.partial(
-        task_id="ingest",
-        trigger_dag_id="concordance_ingest",
-        # The runs of one night are told apart by their run ids: two runs of one DAG cannot share a logical date.
-        logical_date=None,
-        wait_for_completion=True,
-        deferrable=True,
-        poke_interval=10,
-        # A second attempt goes on with the run of the first: what was finished is found.
-        reset_dag_run=True,
-        retries=1,
-        execution_timeout=timedelta(hours=38),
-        map_index_template="{{ task.conf['source'] }}",
+    glue.ingests(
+        "ingest",
+        scheduled_sources(),
+        within=timedelta(hours=38),
         doc_md="One run of `concordance_ingest` for each scheduled source; waits for it without holding a slot.",
-    ).expand_kwargs(scheduled_sources())
+    )
 
 
 concordance_nightly()

@@ -14,10 +14,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import Param, dag, task
 
 import concordance_airflow as glue
+from concordance.pipeline.conf import ReplayConf, checked_conf
 from concordance.settings import load_settings
 from concordance.sources.declaration import load_declarations
 
@@ -26,7 +26,7 @@ SOURCES = load_declarations(load_settings())
 
 @task(doc_md="The declared sources that have something of what is meant, each with the name and conf of its run.")
 def sources_with_quarantine(*, run_id: Any = None, params: Any = None, dag_run: Any = None) -> list[dict[str, Any]]:
-    conf = glue.checked_conf(glue.ReplayConf, dag_run.conf, params)
+    conf = checked_conf(ReplayConf, dag_run.conf, params)
     with glue.opened() as opened:
         counts = opened.adapters.ledger.quarantine.count(conf.meant(conf.source))
         return [
@@ -58,20 +58,12 @@ def sources_with_quarantine(*, run_id: Any = None, params: Any = None, dag_run: 
     dagrun_timeout=timedelta(hours=14),
 )
 def concordance_quarantine_replay() -> None:
-    TriggerDagRunOperator.partial(
-        task_id="replay",
-        trigger_dag_id="concordance_ingest",
-        logical_date=None,
-        wait_for_completion=True,
-        deferrable=True,
-        poke_interval=10,
-        # A second attempt goes on with the run of the first: what was finished is found.
-        reset_dag_run=True,
-        retries=1,
-        execution_timeout=timedelta(hours=13),
-        map_index_template="{{ task.conf['source'] }}",
+    glue.ingests(
+        "replay",
+        sources_with_quarantine(),
+        within=timedelta(hours=13),
         doc_md="One run of `concordance_ingest` for each source; waits for it without holding a slot.",
-    ).expand_kwargs(sources_with_quarantine())
+    )
 
 
 concordance_quarantine_replay()

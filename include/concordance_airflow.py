@@ -1,7 +1,7 @@
 """The glue between Airflow and the product: everything that the DAGs share and that needs `airflow.sdk`.
 
-It turns the stores' Connections into settings, the run's conf into a checked request, and a stage into a task body with
-its timer and counters. It is imported at DAG parse: nothing heavy is imported here, and no connection is opened.
+It turns the stores' Connections into settings, what may be asked into forms, and a stage into a task body with its
+timer and counters. It is imported at DAG parse: nothing heavy is imported here, and no connection is opened.
 """
 
 from __future__ import annotations
@@ -11,17 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import Connection, ExceptionRetryPolicy, Param, RetryAction, RetryDecision, RetryRule
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 from airflow.sdk.observability import stats
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from concordance.errors import Leased, Misconfigured, Terminal, Transient, Unavailable
-from concordance.model import QuarantineFilter, Reason
+from concordance.model import Reason
 from concordance.settings import Settings, load_settings
-from concordance.sources.subpath import normalise_subpath
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
     from concordance.pipeline.references import PlanReference, RunRequest, ShardReference
 
 log = logging.getLogger(__name__)
-
-Conf = TypeVar("Conf", bound=BaseModel)
 
 OWNER = "concordance"
 NEO4J_CONNECTION = "neo4j_default"
@@ -93,62 +89,6 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_policy": RetryByError(),
     "execution_timeout": timedelta(minutes=30),
 }
-
-
-class _QuarantineConf(BaseModel):
-    """What may be asked of the quarantine. A key that is not here is refused: it would do nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
-    reason: Reason | None = Field(None, strict=False)
-    older_than_hours: float | None = Field(None, ge=0, le=1e6, strict=False)
-
-    def meant(self, source: str | None) -> QuarantineFilter:
-        return QuarantineFilter(source=source, reason=self.reason, older_than_hours=self.older_than_hours)
-
-
-class RunConf(_QuarantineConf):
-    """What a person or a program may ask of one run."""
-
-    source: str = Field(min_length=1, max_length=64)
-    subpath: str = ""
-    mode: Literal["incremental", "full"] = "incremental"
-    dry_run: bool = False
-    allow_deletes: bool = False
-    max_documents: int | None = Field(None, ge=1, le=100_000_000)
-    only_quarantined: bool = False
-
-    def request(self, run_id: str) -> RunRequest:
-        """The request of the run of this name."""
-        from concordance.pipeline.references import RunRequest
-
-        replay = self.meant(self.source) if self.only_quarantined else None
-        chosen = self.model_dump(exclude={"only_quarantined", *_QuarantineConf.model_fields})
-        return RunRequest(run_id=run_id, **chosen, replay=replay)
-
-    @model_validator(mode="after")
-    def _chooses_from_the_quarantine(self) -> Self:
-        if not self.only_quarantined and (self.reason is not None or self.older_than_hours is not None):
-            raise ValueError("reason and older_than_hours choose from the quarantine: set only_quarantined with them")
-        return self
-
-    @field_validator("subpath")
-    @classmethod
-    def _stays_inside(cls, subpath: str) -> str:
-        try:
-            return normalise_subpath(subpath)
-        except Misconfigured as error:
-            raise ValueError(str(error)) from None
-
-
-class ReplayConf(_QuarantineConf):
-    """Which documents in quarantine a person wants to be tried again."""
-
-    source: str | None = Field(None, min_length=1, max_length=64)
-
-    def run_conf(self, source: str) -> dict[str, Any]:
-        """The conf of the ingest of one source that tries them again."""
-        return {"source": source, "only_quarantined": True, **self.model_dump(mode="json", exclude={"source"})}
 
 
 def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
@@ -224,27 +164,26 @@ def quarantine_form() -> dict[str, Param]:
     }
 
 
-def run_conf(conf: Mapping[str, Any] | None, params: Mapping[str, Any]) -> RunConf:
-    """The checked request of an ingest. Raises `Misconfigured`."""
-    return checked_conf(RunConf, conf, params)
+def ingests(task_id: str, runs: Any, *, within: timedelta, doc_md: str) -> None:
+    """A task that triggers one run of `concordance_ingest` for each of `runs` (`trigger_run_id` and `conf`) and waits
+    for all of them, without holding a slot."""
+    from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 
-
-def checked_conf(model: type[Conf], conf: Mapping[str, Any] | None, params: Mapping[str, Any]) -> Conf:
-    """The checked request of a run: the form's values, and nothing that the form does not know.
-
-    Airflow merges `conf` into `params` and accepts any key, so both are looked at. Raises `Misconfigured`, naming each
-    key that is unknown or has a wrong value.
-    """
-    unknown = sorted(set(conf or {}) - set(model.model_fields))
-    if unknown:
-        raise Misconfigured(
-            f"the run's conf has unknown keys: {', '.join(unknown)[:500]}. Known are: {', '.join(model.model_fields)}"
-        )
-    try:
-        return model.model_validate({name: params[name] for name in model.model_fields if name in params})
-    except ValidationError as error:
-        lines = "; ".join(f"{'.'.join(map(str, line['loc']))}: {line['msg']}" for line in error.errors())
-        raise Misconfigured(f"the run's conf is refused: {lines}. Trigger it again with valid values") from None
+    TriggerDagRunOperator.partial(
+        task_id=task_id,
+        trigger_dag_id="concordance_ingest",
+        # The runs are told apart by their run ids: two runs of one DAG cannot share a logical date.
+        logical_date=None,
+        wait_for_completion=True,
+        deferrable=True,
+        poke_interval=10,
+        # A second attempt goes on with the run of the first: what was finished is found.
+        reset_dag_run=True,
+        retries=1,
+        execution_timeout=within,
+        map_index_template="{{ task.conf['source'] }}",
+        doc_md=doc_md,
+    ).expand_kwargs(runs)
 
 
 def connected_settings() -> Settings:

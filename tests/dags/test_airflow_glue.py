@@ -12,18 +12,19 @@ from typing import Any
 import pytest
 
 from concordance import errors
+from concordance.pipeline.conf import ReplayConf, checked_conf, run_conf
 
 VALID = {"source": "handbook", "subpath": "", "mode": "incremental", "dry_run": False, "allow_deletes": False}
 
 
 def refused(glue: ModuleType, conf: dict[str, Any]) -> str:
     with pytest.raises(errors.Misconfigured) as caught:
-        glue.run_conf(conf, {**VALID, "max_documents": None, **conf})
+        run_conf(conf, {**VALID, "max_documents": None, **conf})
     return str(caught.value)
 
 
 def test_the_form_as_it_is_filled_in_is_taken(glue: ModuleType) -> None:
-    conf = glue.run_conf({}, {**VALID, "max_documents": 7})
+    conf = run_conf({}, {**VALID, "max_documents": 7})
     assert (conf.source, conf.mode, conf.max_documents) == ("handbook", "incremental", 7)
 
 
@@ -55,22 +56,22 @@ def test_a_wrong_value_is_refused_with_its_key(glue: ModuleType, conf: dict[str,
 
 def test_a_choice_from_the_quarantine_needs_the_word_that_it_is_meant(glue: ModuleType) -> None:
     assert "set only_quarantined" in refused(glue, {"reason": "no_text"})
-    conf = glue.run_conf({}, {**VALID, "only_quarantined": True, "reason": "no_text", "older_than_hours": 24})
+    conf = run_conf({}, {**VALID, "only_quarantined": True, "reason": "no_text", "older_than_hours": 24})
     replay = conf.request("a-run").replay
     assert (replay.source, replay.reason, replay.older_than_hours) == ("handbook", "no_text", 24)
-    assert glue.run_conf({}, VALID).request("a-run").replay is None
+    assert run_conf({}, VALID).request("a-run").replay is None
 
 
 def test_a_replay_of_all_sources_is_a_run_of_each_with_the_same_choice(glue: ModuleType) -> None:
-    asked = glue.checked_conf(glue.ReplayConf, {}, {"source": None, "reason": "no_text", "older_than_hours": None})
+    asked = checked_conf(ReplayConf, {}, {"source": None, "reason": "no_text", "older_than_hours": None})
     assert asked.meant(asked.source).source is None
     conf = asked.run_conf("handbook")
-    assert glue.run_conf(conf, conf).request("a-run").replay == asked.meant("handbook")
+    assert run_conf(conf, conf).request("a-run").replay == asked.meant("handbook")
 
 
 def test_a_run_without_a_source_is_refused(glue: ModuleType) -> None:
     with pytest.raises(errors.Misconfigured, match="source: Field required"):
-        glue.run_conf({}, {})
+        run_conf({}, {})
 
 
 @pytest.mark.parametrize(

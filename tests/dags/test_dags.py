@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from concordance.pipeline.conf import RunConf
 from concordance.settings import ROOT
 from support.airflow_home import parse
 
@@ -83,7 +84,7 @@ def test_the_whole_run_has_a_deadline(dags: dict[str, Any]) -> None:
 
 
 def test_the_form_asks_exactly_for_what_a_run_takes(dags: dict[str, Any], glue: ModuleType) -> None:
-    assert dags["dags"]["concordance_ingest"]["params"] == sorted(glue.RunConf.model_fields)
+    assert dags["dags"]["concordance_ingest"]["params"] == sorted(RunConf.model_fields)
 
 
 def test_an_erase_asks_a_person_before_it_hides_anything(dags: dict[str, Any]) -> None:

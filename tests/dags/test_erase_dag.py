@@ -11,6 +11,7 @@ import pytest
 
 from concordance.errors import Misconfigured
 from concordance.ledger.erasure_scope import Scope
+from concordance.pipeline.conf import checked_conf
 from concordance.settings import ROOT
 
 NOTHING: dict[str, Any] = {"source": None, "uri": None, "pattern": None, "tenant": None, "reason": ""}
@@ -30,8 +31,8 @@ def erase(glue: ModuleType) -> ModuleType:
     return module
 
 
-def scope(glue: ModuleType, erase: ModuleType, **given: Any) -> Scope:
-    conf = glue.checked_conf(erase.EraseConf, given, {**NOTHING, **given})
+def scope(erase: ModuleType, **given: Any) -> Scope:
+    conf = checked_conf(erase.EraseConf, given, {**NOTHING, **given})
     found: Scope = conf.scope()
     return found
 
@@ -44,10 +45,8 @@ def scope(glue: ModuleType, erase: ModuleType, **given: Any) -> Scope:
         ({"source": "", "tenant": "acme"}, {"tenant": "acme"}),
     ],
 )
-def test_an_empty_field_is_no_field(
-    glue: ModuleType, erase: ModuleType, given: dict[str, Any], meant: dict[str, str]
-) -> None:
-    assert scope(glue, erase, **given) == Scope(**meant)
+def test_an_empty_field_is_no_field(erase: ModuleType, given: dict[str, Any], meant: dict[str, str]) -> None:
+    assert scope(erase, **given) == Scope(**meant)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +61,9 @@ def test_an_empty_field_is_no_field(
         {"source": "notes", "uri": "a", "colour": "blue"},
     ],
 )
-def test_anything_else_is_refused_by_the_first_task(glue: ModuleType, erase: ModuleType, given: dict[str, Any]) -> None:
+def test_anything_else_is_refused_by_the_first_task(erase: ModuleType, given: dict[str, Any]) -> None:
     with pytest.raises(Misconfigured):
-        scope(glue, erase, **given)
+        scope(erase, **given)
 
 
 def test_the_receipt_names_who_asked_and_who_approved(erase: ModuleType) -> None:
