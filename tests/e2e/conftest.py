@@ -13,7 +13,9 @@ from concordance.local.airflow_api import AirflowApi
 from support.house import DAG, House
 from support.stacks import running, stack_settings
 
-SOURCES = ("notes", "archive", "drafts", "held")
+SOURCES = ("notes", "archive", "drafts", "held", "nightly")
+# The one source that the nightly run takes up.
+SCHEDULED = "nightly"
 # Long enough for a machine with other work; the sweep's grace must be longer than lease and readers.
 _TIMES = {"lease_seconds": 30, "call_timeout_seconds": 20, "reader_timeout_seconds": 20, "sweep_grace_seconds": 31}
 
@@ -25,7 +27,7 @@ def _declare(folder: Path) -> Path:
         (folder / name).mkdir()
         tables.append(
             f'[[source]]\nname = "{name}"\nkind = "files"\ntenant = "acme"\nlocation = "{folder / name}"\n'
-            f'glob = "**/*.md"\ntrust = "own"\nschedule = {"true" if name == "notes" else "false"}\n'
+            f'glob = "**/*.md"\ntrust = "own"\nschedule = {"true" if name == SCHEDULED else "false"}\n'
         )
     sources.write_text("\n".join(tables))
     return sources

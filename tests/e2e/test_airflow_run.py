@@ -199,24 +199,24 @@ def test_pools_and_connections_are_there_and_hide_their_secrets(house: House) ->
 def test_the_nightly_run_ingests_the_scheduled_sources_alone_and_a_replay_tries_again_what_they_rejected(
     house: House, documents: Callable[..., Path]
 ) -> None:
-    documents("notes", blank="\n\n")
+    documents("nightly", blank="\n\n")
     run_id = house.api.trigger("concordance_nightly", {})
     *_, ended = house.api.follow("concordance_nightly", run_id, wait_seconds=600)
     assert ended.state == "success"
-    started = house.api.run(DAG, f"{run_id}__notes")
+    started = house.api.run(DAG, f"{run_id}__nightly")
     assert started.state == "success"
     assert house.report(started)["counts"]["quarantined"] == 1
     with pytest.raises(Misconfigured, match="404"):
         house.api.run(DAG, f"{run_id}__archive")
-    documents("notes", later=SWEEP)
+    documents("nightly", later=SWEEP)
     a_replay_tries_what_was_rejected_and_nothing_else(house)
 
 
 def a_replay_tries_what_was_rejected_and_nothing_else(house: House) -> None:
-    before = house.live_in_graph("notes")
+    before = house.live_in_graph("nightly")
     run_id = house.api.trigger("concordance_quarantine_replay", {"reason": "no_text"})
     *_, ended = house.api.follow("concordance_quarantine_replay", run_id, wait_seconds=600)
     assert ended.state == "success"
-    counts = house.report(house.api.run(DAG, f"{run_id}__notes"))["counts"]
+    counts = house.report(house.api.run(DAG, f"{run_id}__nightly"))["counts"]
     assert (counts["quarantined"], counts.get("committed", 0)) == (1, 0)
-    assert house.live_in_graph("notes") == house.live_in_vectors("notes") == before
+    assert house.live_in_graph("nightly") == house.live_in_vectors("nightly") == before
