@@ -133,13 +133,14 @@ def stop_members(state: State, *, wait_seconds: float) -> list[str]:
 
 def _ask(process: psutil.Process, state: State) -> None:
     try:
-        words = process.cmdline()
+        words, is_of_database = process.cmdline(), _has_title(process, state)
     except psutil.Error:
+        # It ended meanwhile.
         return
     if words and is_postmaster(words, cluster_name(state)):
         # Its SIGTERM waits for the clients to leave; SIGINT sends them away and shuts down cleanly.
         _send(process, signal.SIGINT)
-    elif not _has_title(process, state):
+    elif not is_of_database:
         # The database's workers end with its first process; asked by themselves, they would look like a crash.
         _send(process, signal.SIGTERM)
 
