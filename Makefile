@@ -59,7 +59,7 @@ status: $(SET_UP) ## what runs, and whether it is healthy
 	@$(PYTHON) -m concordance status
 
 test: $(SET_UP) ## all tests; they start stores of their own, beside a running demo
-	@$(PYTHON) -m pytest $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(SET_UP) ## style and formatting
 	@.venv/bin/ruff check .

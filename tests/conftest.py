@@ -22,6 +22,12 @@ hypothesis.settings.load_profile("concordance")
 pytest_plugins = ("support.trials",)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that mostly waits for Airflow goes first: where files run beside each other, it must not be the last."""
+    items.sort(key=lambda item: item.get_closest_marker("e2e") is None)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """The three stores, running for the whole session; the settings that lead to them, with short leases."""

@@ -25,7 +25,7 @@ from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -33,6 +33,7 @@ FULL = "CONCORDANCE_FAULTS"
 TRIALS = "CONCORDANCE_TRIALS"
 TABLE = "CONCORDANCE_FAULTS_TABLE"
 FIRST_SEED = "CONCORDANCE_FIRST_SEED"
+_FROM_WORKER = "concordance_trials"
 _FAULTS = Path(__file__).resolve().parents[1] / "faults"
 
 
@@ -109,6 +110,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         reports = "record_trials" in getattr(item, "fixturenames", ())
         if (reports or item.path.is_relative_to(_FAULTS)) and item.get_closest_marker("fault") is None:
             item.add_marker("fault")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of several hands its rows to the process that prints the table."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output[_FROM_WORKER] = [asdict(row) for row in session.config.stash[_rows].values()]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    rows: Rows = node.config.stash[_rows]
+    for given in getattr(node, "workeroutput", {}).get(_FROM_WORKER, ()):
+        theirs = Row(**given)
+        row = rows.setdefault((theirs.fault, theirs.engine), Row(theirs.fault, theirs.engine))
+        row.trials += theirs.trials
+        row.violations += theirs.violations
+        row.seconds += theirs.seconds
 
 
 @pytest.hookimpl(wrapper=True)
