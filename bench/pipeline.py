@@ -224,7 +224,7 @@ def _one_edit(settings: Settings, folder: Path) -> list[Figure]:
 
 
 def _ingest(adapters: Adapters, settings: Settings, source: str, run_id: str) -> RunReport:
-    return ingest(RunRequest(source, run_id, allow_deletes=True), adapters=adapters, settings=settings)
+    return ingest(RunRequest(source, run_id, approved=True), adapters=adapters, settings=settings)
 
 
 def _written(adapters: Adapters) -> int:

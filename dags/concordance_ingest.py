@@ -6,7 +6,9 @@ made, and nothing that the run writes is visible before `publish`, which shows a
 | task | what it does | skipped when |
 |---|---|---|
 | `plan` | lists the source and compares it with the index: added, changed, unchanged, deleted | |
-| `extract` | one task a shard: bytes to text, chunks, entities | nothing changed, a dry run, or refused |
+| `approve` | waits for a person, who sees what the plan would do (*Required Actions*) | nothing about it is unusual |
+| `begin` | takes up the plan; an approved one is made anew, and must still be the same | rejected, or not answered |
+| `extract` | one task a shard: bytes to text, chunks, entities | nothing changed, a dry run, or rejected |
 | `check_documents` | the first gate: documents that fail it go to quarantine | as above |
 | `embed` | one task a shard: vectors, known texts reuse theirs | as above |
 | `check_chunks` | the second gate: chunks and vectors | as above |
@@ -15,13 +17,15 @@ made, and nothing that the run writes is visible before `publish`, which shows a
 | `publish` | makes it visible in one step, tidies up behind it | as above |
 | `report` | what happened, in numbers | an earlier task failed |
 
-A plan is refused when it would delete an unusual part of the source; the run then ends as success, writes nothing, and
-`report` says what to do. A failed task can be cleared at any time: finished work is found and not done again.
+A plan that would delete or change an unusual part of the source, or read unusually much, waits for a person. It holds
+nothing meanwhile. Rejected, or not answered in time, the run ends as success and has written nothing; `report` says
+what was unusual. A failed task can be cleared at any time: finished work is found and not done again.
 `python -m concordance verify` tells whether the three stores agree.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -41,18 +45,57 @@ INDEX = Asset(name="concordance_index", uri="concordance://index/live", group="c
 # What a task is given: the output of an earlier one while the DAG is wired, and its JSON value when the task runs.
 Wire = Any
 BY_LABEL = "{{ label }}"
+APPROVAL_TIMEOUT = timedelta(seconds=SETTINGS.approval_timeout_seconds)
+# What a person decides on: counts only, as everything that goes through XCom.
+SUMMARY = """{% set plan = ti.xcom_pull(task_ids='plan') %}
+{% for line in plan.unusual %}**{{ line }}**
+
+{% endfor %}
+| the run would | |
+|---|---|
+{% for name in ('added', 'changed', 'deleted', 'unchanged') -%}
+| documents {{ name }} | {{ plan.counts[name] }} |
+{% endfor %}{% for name, number in plan.estimates.items() -%}
+| {{ name }} | {{ number }} |
+{% endfor %}{% for name, number in plan.impact.items() -%}
+| {{ name.replace('_', ' ') }} | {{ number }} |
+{% endfor %}
+Chunks and seconds are {{ plan.estimated_from }}. Approved, the run does exactly this, or nothing if the source or the
+index has moved meanwhile (plan {{ plan.plan_id }}).
+"""
 
 
 @task(
     doc_md="Lists the source, compares it with the index and writes the plan. No later task touches a document that "
     "the plan does not name. The values of the form are checked again here.",
 )
-def plan(*, run_id: Any = None, params: Any = None, dag_run: Any = None, ti: Any = None) -> list[int]:
+def plan(*, run_id: Any = None, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
     from concordance.pipeline.plan import make_plan
+    from concordance.pipeline.rehearse import rehearse
 
-    request = run_conf(dag_run.conf, params).request(run_id)
+    conf = run_conf(dag_run.conf, params)
+    request = conf.request(run_id)
     with glue.planning(request) as run:
         made = make_plan(request, adapters=run.adapters, settings=run.settings)
+        if conf.exact:
+            made = rehearse(made, adapters=run.adapters, settings=run.settings)
+        return made.as_json()
+
+
+@task(
+    trigger_rule=TriggerRule.NONE_FAILED,
+    doc_md="Goes on with the plan. One that a person approved is made anew, and only if it is still the same; a "
+    "rejected one ends here.",
+)
+def begin(plan: Wire, *, run_id: Any = None, params: Any = None, dag_run: Any = None, ti: Any = None) -> list[int]:
+    from concordance.pipeline.plan import make_plan
+    from concordance.pipeline.references import PlanReference
+
+    made = PlanReference.from_json(plan)
+    if made.needs_approval:
+        request = replace(run_conf(dag_run.conf, params).request(run_id), approved=True)
+        with glue.planning(request) as run:
+            made = make_plan(request, adapters=run.adapters, settings=run.settings)
     ti.xcom_push(key="plan", value=made.as_json())
     # Tasks are mapped over what this returns: without shards all are skipped up to the report.
     return list(range(made.shards)) if made.goes_on else []
@@ -143,14 +186,17 @@ def publish(plan: Wire, *, outlet_events: Any = None) -> dict[str, int]:
     doc_md="What the run did, in numbers; for a dry run, what it would have done. A run without changes tidies up here "
     "what an earlier one left to do.",
 )
-def report(plan: Wire, shards: Wire) -> dict[str, Any]:
+def report(plan: Wire, shards: Wire, *, ti: Any = None) -> dict[str, Any]:
     from concordance.pipeline.report import report
     from concordance.pipeline.run import tidy
 
-    with glue.stage("report", plan) as run:
-        if run.plan.is_noop and not run.plan.is_dry and not run.plan.refused:
+    # Pulled, not wired: a rejection skips whatever hangs on `approve`. Only a rejected plan has not begun.
+    answer = ti.xcom_pull(task_ids="approve", key="answer") or ""
+    with glue.stage("report", ti.xcom_pull(task_ids="begin", key="plan") or plan) as run:
+        if run.plan.is_noop and not run.plan.is_dry:
             tidy(run.plan, adapters=run.adapters, settings=run.settings)
-        return report(run.plan, glue.shards(shards), adapters=run.adapters).as_json()
+        ended = report(run.plan, glue.shards(shards), adapters=run.adapters, answer=answer)
+        return ended.as_json()
 
 
 @dag(
@@ -162,9 +208,9 @@ def report(plan: Wire, shards: Wire) -> dict[str, Any]:
     params=glue.ingest_form(SOURCES),
     default_args=glue.DEFAULT_ARGS,
     tags=["concordance", "ingest"],
-    # Runs of one source take turns by a lock in the ledger; sources may run beside each other.
-    max_active_runs=4,
-    dagrun_timeout=timedelta(hours=12),
+    # Runs of one source take turns by a lock in the ledger; sources may run beside each other, and wait for people.
+    max_active_runs=16,
+    dagrun_timeout=timedelta(hours=12) + APPROVAL_TIMEOUT,
     deadline=DeadlineAlert(
         name="published in time",
         reference=RunAfterDeadline(),
@@ -173,12 +219,23 @@ def report(plan: Wire, shards: Wire) -> dict[str, Any]:
     ),
 )
 def concordance_ingest() -> None:
-    shards: Any = plan()
+    planned: Any = plan()
+    approve = glue.Approval(
+        task_id="approve",
+        plan_task="plan",
+        subject="Ingest {{ params.source }} although its plan is unusual?",
+        body=SUMMARY,
+        defaults="Reject",
+        response_timeout=APPROVAL_TIMEOUT,
+        doc_md="A person approves or rejects an unusual plan. Rejected, or not answered in time: nothing is written.",
+    )
+    shards: Any = begin(planned)
     made = shards["plan"]
     extracted = extract.partial(plan=made).expand(shard=shards)
     embedded = embed.partial(plan=made).expand(shard=extracted)
     loaded = load.partial(plan=made).expand(shard=embedded)
-    published, reported = publish(made), report(made, loaded)
+    published, reported = publish(made), report(planned, loaded)
+    planned >> approve >> shards
     check_documents(made, extracted) >> embedded
     check_chunks(made, embedded) >> loaded
     check_stores(made, loaded) >> published >> reported

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Connection, ExceptionRetryPolicy, Param, RetryAction, RetryDecision, RetryRule
-from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
+from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError, AirflowSkipException
 from airflow.sdk.observability import stats
 
 from concordance.errors import Leased, Misconfigured, Terminal, Transient, Unavailable
@@ -114,6 +115,13 @@ def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
             description_md="`incremental` reads what the listing shows as changed; `full` reads everything.",
         ),
         "dry_run": Param(False, type="boolean", title="Dry run", description_md="Plan and report, write nothing."),
+        "exact": Param(
+            False,
+            type="boolean",
+            title="Exact",
+            description_md="With a dry run: extract and cut everything, so that the numbers are no estimates. A run by "
+            "this plan does not do that work again.",
+        ),
         "max_documents": Param(
             None,
             type=["null", "integer"],
@@ -123,13 +131,13 @@ def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
             section="Limits",
             description_md="Read at most this many added or changed documents; the next run sees the others.",
         ),
-        "allow_deletes": Param(
+        "approved": Param(
             False,
             type="boolean",
-            title="Allow many deletions",
+            title="Approved already",
             section="Limits",
-            description_md="A plan that would delete an unusual part of the known documents is refused. Set this after "
-            "you looked at the plan of a dry run.",
+            description_md="An unusual plan (many deletions or changes, much to read) waits for a person under "
+            "*Required Actions*. Set this after you looked at the plan of a dry run: then nobody is asked.",
         ),
         "only_quarantined": Param(
             False,
@@ -319,6 +327,38 @@ class AirflowStats:
 
     def timing(self, name: str, milliseconds: float, tags: Mapping[str, str]) -> None:
         stats.timing(f"concordance.{name}", timedelta(milliseconds=milliseconds), tags=dict(tags))
+
+
+class Approval(ApprovalOperator):
+    """Asks a person, but only about a plan that needs it; nobody is asked about the others, and they go on.
+
+    `plan_task` is the task that returns the plan's reference.
+    """
+
+    def __init__(self, *, plan_task: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan_task = plan_task
+
+    def execute(self, context: Context) -> Any:
+        from concordance.pipeline.references import PlanReference
+
+        plan = PlanReference.from_json(context["ti"].xcom_pull(task_ids=self.plan_task))
+        if not plan.needs_approval:
+            raise AirflowSkipException("nothing about the plan is unusual")
+        return super().execute(context)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        # A rejection skips what follows by an exception, after which nothing is returned: the answer is kept before.
+        context["ti"].xcom_push(key="answer", value=_answer(event))
+        return super().execute_complete(context, event)
+
+
+def _answer(event: Mapping[str, Any]) -> str:
+    """What was said to a plan that needs approval, and by whom, as far as Airflow knows."""
+    who = (event.get("responded_by_user") or {}).get("name")
+    if event.get("chosen_options") == [ApprovalOperator.APPROVE]:
+        return f"Approved by {who or 'unknown'}"[:200]
+    return (f"Rejected by {who}" if who else "Rejected, because nobody answered in time")[:200]
 
 
 def shards(stored: Iterable[dict[str, Any]] | None) -> list[ShardReference]:

@@ -103,7 +103,15 @@ class Settings(BaseModel):
     shard_bytes: int = Field(10_000_000, ge=1_000, le=10_000_000_000)
     max_shards: int = Field(32, ge=1, le=512)
     batch_chunks: int = Field(1000, ge=1, le=20_000, description="chunks of one load transaction, about")
-    max_delete_fraction: float = Field(0.10, ge=0, le=1)
+    max_delete_fraction: float = Field(0.10, ge=0, le=1, description="of the known documents; more need approval")
+    max_changed_fraction: float = Field(0.50, ge=0, le=1, description="of the known documents; more need approval")
+    tolerated_changed_documents: int = Field(20, ge=0, le=1_000_000, description="so few never need approval")
+    max_planned_bytes: int = Field(
+        1024**3, ge=1, le=2**53, description="that one run reads; more, half a day of work on two cores, need approval"
+    )
+    approval_timeout_seconds: float = Field(
+        43_200, ge=10, le=604_800, description="how long a run waits for a person; then nothing is written"
+    )
     max_quarantined_fraction: float = Field(0.20, ge=0, le=1, description="of the documents that a run reads")
     tolerated_quarantined_documents: int = Field(3, ge=0, le=1000, description="so few never stop a run")
     min_text_characters: int = Field(3, ge=1, le=1000, description="a document with less text is no document")

@@ -23,7 +23,7 @@ from concordance import fault_points, ids
 from concordance.errors import Corrupt, Unavailable
 
 _UNFINISHED = ".writing-"
-KINDS = ("plan", "documents", "chunks", "vectors", "evidence", "gate")
+KINDS = ("plan", "documents", "chunks", "rejections", "vectors", "evidence", "gate")
 
 
 @dataclass(frozen=True, slots=True)

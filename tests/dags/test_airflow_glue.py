@@ -14,7 +14,7 @@ import pytest
 from concordance import errors
 from concordance.pipeline.conf import ReplayConf, checked_conf, run_conf
 
-VALID = {"source": "handbook", "subpath": "", "mode": "incremental", "dry_run": False, "allow_deletes": False}
+VALID = {"source": "handbook", "subpath": "", "mode": "incremental", "dry_run": False, "approved": False}
 
 
 def refused(glue: ModuleType, conf: dict[str, Any]) -> str:
@@ -40,7 +40,7 @@ def test_an_unknown_key_of_the_conf_is_refused_by_name(glue: ModuleType) -> None
         ({"source": None}, "source"),
         ({"mode": "quick"}, "mode"),
         ({"dry_run": "yes"}, "dry_run"),
-        ({"allow_deletes": 1}, "allow_deletes"),
+        ({"approved": 1}, "approved"),
         ({"max_documents": 0}, "max_documents"),
         ({"max_documents": 1.5}, "max_documents"),
         ({"subpath": "guides/../../etc"}, "subpath"),

@@ -13,7 +13,19 @@ from concordance.pipeline.conf import RunConf
 from concordance.settings import ROOT
 from support.airflow_home import parse
 
-ORDER = ["plan", "extract", "check_documents", "embed", "check_chunks", "load", "check_stores", "publish", "report"]
+ORDER = [
+    "plan",
+    "approve",
+    "begin",
+    "extract",
+    "check_documents",
+    "embed",
+    "check_chunks",
+    "load",
+    "check_stores",
+    "publish",
+    "report",
+]
 
 
 def tasks(dags: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -76,7 +88,16 @@ def test_a_failed_stage_cannot_end_as_success(dags: dict[str, Any]) -> None:
     ingest = dags["dags"]["concordance_ingest"]["tasks"]
     # The last task decides the run's state: it may follow skipped tasks, never failed ones.
     assert ingest["report"]["trigger_rule"] == "none_failed"
-    assert {task["trigger_rule"] for name, task in ingest.items() if name != "report"} == {"all_success"}
+    # Nobody is asked about a usual plan: it begins although `approve` was skipped.
+    assert ingest["begin"]["trigger_rule"] == "none_failed"
+    others = ingest.keys() - {"begin", "report"}
+    assert {ingest[name]["trigger_rule"] for name in others} == {"all_success"}
+
+
+def test_a_run_that_waits_for_a_person_may_wait_its_whole_time(dags: dict[str, Any]) -> None:
+    ingest = dags["dags"]["concordance_ingest"]["tasks"]
+    assert ingest["begin"]["upstream"] == ["approve", "plan"]
+    assert ingest["extract"]["upstream"] == ["begin"]
 
 
 def test_the_whole_run_has_a_deadline(dags: dict[str, Any]) -> None:

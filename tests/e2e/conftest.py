@@ -45,6 +45,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         stack_start_seconds=400,
         # Every run is late: one test looks for the alert.
         run_deadline_seconds=5,
+        # Long enough to answer, short enough to see what happens when nobody does.
+        approval_timeout_seconds=40,
         **_TIMES,
     )
     with running(given, programs="all") as settings:

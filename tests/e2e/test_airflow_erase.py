@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -18,7 +16,6 @@ from concordance.pipeline.adapters import open_adapters
 from support.house import House
 from support.ledgers import move_clock
 from support.trials import is_full
-from support.waiting import wait_for
 
 pytestmark = [
     pytest.mark.e2e,
@@ -38,16 +35,16 @@ def test_a_person_approves_or_rejects_and_only_then_a_document_is_erased(
     assert ended.state == "success", house.why(ended)
     house.api.await_dag(DAG, wait_seconds=300)
 
-    rejected = asked(house, {"source": "drafts", "uri": "ann.md"})
-    answer(house, rejected, "Reject")
+    rejected = house.api.trigger(DAG, {"source": "drafts", "uri": "ann.md"})
+    house.answer(rejected, "Reject", dag_id=DAG)
     assert finished(house, rejected).states()["hide"] == {"skipped"}
     assert shown(house) == {"ann.md", "bob.md"}
 
-    approved = asked(house, {"source": "drafts", "uri": "ann.md", "reason": "ticket 7"})
+    approved = house.api.trigger(DAG, {"source": "drafts", "uri": "ann.md", "reason": "ticket 7"})
+    house.answer(approved, "Approve", dag_id=DAG)
     assert house.api.result(DAG, approved, "request")["documents"] == 1
-    answer(house, approved, "Approve")
     # The wait holds no worker; the ledger's clock is moved on.
-    reached(house, approved, "wait", "up_for_reschedule")
+    house.reached(approved, "wait", "up_for_reschedule", dag_id=DAG)
     assert shown(house) == {"bob.md"}
     move_clock(house.settings, house.settings.lease_seconds + house.settings.sweep_grace_seconds + 1)
     done = finished(house, approved)
@@ -56,29 +53,6 @@ def test_a_person_approves_or_rejects_and_only_then_a_document_is_erased(
     assert receipt["read_back"]["points_in_vectors"] == 0
     assert SECRET not in str(receipt)
     nothing_is_left(house)
-
-
-def asked(house: House, conf: dict[str, Any]) -> str:
-    run_id = house.api.trigger(DAG, conf)
-    reached(house, run_id, "approve", "awaiting_input")
-    return run_id
-
-
-def reached(house: House, run_id: str, task_id: str, state: str) -> None:
-    """Wait until the task is in this state; a task that fails meanwhile ends the waiting with its error."""
-
-    def is_there() -> bool:
-        tasks = {task.task_id: task for task in house.api.run(DAG, run_id).tasks}
-        for task in tasks.values():
-            assert task.state not in ("failed", "up_for_retry"), house.api.error_of(DAG, run_id, task)
-        return tasks[task_id].state == state
-
-    wait_for(is_there, seconds=300, what=f"{task_id} {state}")
-
-
-def answer(house: House, run_id: str, option: str) -> None:
-    path = f"/api/v2/dags/{DAG}/dagRuns/{quote(run_id, safe='')}/taskInstances/approve/-1/hitlDetails"
-    house.api.call("PATCH", path, {"chosen_options": [option], "params_input": {}})
 
 
 def finished(house: House, run_id: str) -> RunState:

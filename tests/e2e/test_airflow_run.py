@@ -21,7 +21,7 @@ LEASE = "# Leases\n\nA lease carries a fencing token. It ends by the ledger's cl
 SWEEP = "# Sweep\n\nA sweep deletes what no current generation names, after a grace.\n"
 TOKEN = "# Tokens\n\nA tokeniser cuts words into tokens. See [leases](lease.md).\n"
 PLANS = "# Plans\n\nA plan names every document that a run may touch.\n"
-CHAPTERS = 250
+CHAPTERS = 150
 GATES = "# Gates\n\nA gate stands between two stages and looks at the whole run.\n"
 
 
@@ -38,8 +38,12 @@ def test_a_run_a_run_without_changes_and_one_edit_one_rename_and_one_delete(
     (folder / "lease.md").write_text(LEASE.replace("fencing token", "fencing number"))
     (folder / "plans.md").rename(folder / "planning.md")
     (folder / "gates.md").unlink()
-    a_run_that_would_delete_too_much_is_refused_and_ends_as_success(house, before)
-    the_changes_and_nothing_else_arrive_in_both_stores(house, before)
+    unanswered = house.api.trigger(DAG, {"source": "notes"})
+    house.reached(unanswered, "approve", "awaiting_input")
+    # It holds nothing while it waits: other runs of the source pass it.
+    an_unusual_run_that_a_person_rejects_ends_as_success_and_writes_nothing(house, before)
+    one_that_a_person_approves_brings_the_changes_and_nothing_else(house, before)
+    one_that_nobody_answers_ends_like_a_rejected_one(house, unanswered)
 
 
 def the_first_run_brings_every_document(house: House) -> Live:
@@ -56,27 +60,45 @@ def a_run_without_changes_skips_its_stages_and_writes_nothing(house: House, befo
     ended = house.run("notes")
     assert ended.state == "success", house.why(ended)
     states = ended.states()
-    assert states.pop("plan") == states.pop("report") == {"success"}
-    assert states == {stage: {"skipped"} for stage in STAGES}
+    assert states.pop("plan") == states.pop("begin") == states.pop("report") == {"success"}
+    assert states == {stage: {"skipped"} for stage in ("approve", *STAGES)}
     counts = house.report(ended)["counts"]
     assert counts["unchanged"] == counts["discovered"] == 5
     assert counts["embedded"] == counts["chunks"] == 0
     assert house.live_in_graph("notes") == house.live_in_vectors("notes") == before
 
 
-def a_run_that_would_delete_too_much_is_refused_and_ends_as_success(house: House, before: Live) -> None:
-    ended = house.run("notes")
-    assert ended.state == "success", house.why(ended)
-    assert {task for task, states in ended.states().items() if states == {"skipped"}} == STAGES
-    report = house.report(ended)
-    assert report["state"] == "refused"
-    assert "run it again with allow_deletes" in " ".join(report["notices"])
+def an_unusual_run_that_a_person_rejects_ends_as_success_and_writes_nothing(house: House, before: Live) -> None:
+    run_id = house.api.trigger(DAG, {"source": "notes"})
+    house.answer(run_id, "Reject")
+    notice = ended_without_writing(house, run_id)
+    assert notice.startswith("Rejected by ")
+    assert "2 of 5 known documents of source 'notes' are gone, more than 10%" in notice
     assert house.live_in_graph("notes") == house.live_in_vectors("notes") == before
 
 
-def the_changes_and_nothing_else_arrive_in_both_stores(house: House, before: Live) -> None:
-    ended = house.run("notes", allow_deletes=True)
+def ended_without_writing(house: House, run_id: str) -> str:
+    """What the report of such a run says."""
+    ended = house.finished(run_id)
     assert ended.state == "success", house.why(ended)
+    assert {task for task, states in ended.states().items() if states == {"skipped"}} == {"begin", *STAGES}
+    report = house.report(ended)
+    assert report["state"] == "refused"
+    return str(report["notices"][-1])
+
+
+def one_that_nobody_answers_ends_like_a_rejected_one(house: House, run_id: str) -> None:
+    before = house.live_in_graph("notes")
+    assert "nobody answered in time" in ended_without_writing(house, run_id)
+    assert house.live_in_graph("notes") == house.live_in_vectors("notes") == before
+
+
+def one_that_a_person_approves_brings_the_changes_and_nothing_else(house: House, before: Live) -> None:
+    run_id = house.api.trigger(DAG, {"source": "notes"})
+    house.answer(run_id, "Approve")
+    ended = house.finished(run_id)
+    assert ended.state == "success", house.why(ended)
+    assert house.report(ended)["notices"][-1].startswith("Approved by ")
     counts = house.report(ended)["counts"]
     # A renamed document is one that is gone and one that is new; its text is known.
     assert (counts["added"], counts["changed"], counts["deleted"], counts["unchanged"]) == (1, 1, 2, 2)
@@ -172,7 +194,7 @@ def test_an_unknown_key_fails_in_the_first_task_without_a_second_attempt(house: 
     assert [task.try_number for task in ended.tasks if task.task_id == "plan"] == [1]
     assert house.why(ended) == [
         "Misconfigured: the run's conf has unknown keys: sauce. Known are: "
-        "reason, older_than_hours, source, subpath, mode, dry_run, allow_deletes, max_documents, only_quarantined"
+        "reason, older_than_hours, source, subpath, mode, dry_run, exact, approved, max_documents, only_quarantined"
     ]
 
 
@@ -180,7 +202,7 @@ def test_a_dry_run_reports_its_plan_and_writes_nothing(house: House, documents: 
     documents("drafts", lease=LEASE, sweep=SWEEP)
     ended = house.run("drafts", dry_run=True)
     assert ended.state == "success", house.why(ended)
-    assert {task for task, states in ended.states().items() if states == {"skipped"}} == STAGES
+    assert {task for task, states in ended.states().items() if states == {"skipped"}} == {"approve", *STAGES}
     report = house.report(ended)
     assert (report["state"], report["counts"]["added"]) == ("planned", 2)
     assert house.live_in_graph("drafts") == house.live_in_vectors("drafts") == set()

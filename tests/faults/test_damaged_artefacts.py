@@ -72,7 +72,7 @@ def _staged(house: SmallHouse, run_id: str, folder: Path) -> tuple[PlanReference
     """A run up to its vectors, and the files that it staged."""
     known = set(_files(folder))
     plan = make_plan(
-        RunRequest(SOURCE, run_id, allow_deletes=True), adapters=house.adapters, settings=house.adapters.settings
+        RunRequest(SOURCE, run_id, approved=True), adapters=house.adapters, settings=house.adapters.settings
     )
     shard = _prepare(house, plan)
     return plan, shard, [path for path in _files(folder) if path not in known]

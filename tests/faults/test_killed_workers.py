@@ -90,7 +90,7 @@ def kill_a_worker(adapters: Adapters, folder: Path, point: str, mishap: str = ""
 
 def finish(adapters: Adapters) -> RunReport:
     """The same run again."""
-    return ingest(RunRequest("shelf", "run", allow_deletes=True), adapters=adapters, settings=adapters.settings)
+    return ingest(RunRequest("shelf", "run", approved=True), adapters=adapters, settings=adapters.settings)
 
 
 @pytest.mark.timeout(600)

@@ -90,7 +90,7 @@ def shelf(stack: Settings, ledger: Ledger, tmp_path: Path) -> Shelf:
 
 
 def _plan(run_id: str, adapters: Adapters) -> tuple[PlanReference, ShardReference]:
-    plan = make_plan(RunRequest(SOURCE, run_id, allow_deletes=True), adapters=adapters, settings=adapters.settings)
+    plan = make_plan(RunRequest(SOURCE, run_id, approved=True), adapters=adapters, settings=adapters.settings)
     (shard,) = prepared(plan, adapters=adapters)
     return plan, shard
 

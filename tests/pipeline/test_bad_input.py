@@ -195,16 +195,16 @@ def test_a_source_that_lost_most_of_its_documents_deletes_nothing_until_a_person
         del world.shelf.documents[uri]
     refused = run(world)
     assert refused.state == "refused"
-    assert "allow_deletes" in refused.notices[-1]
+    assert "--approve" in refused.notices[-1]
     assert current(world).keys() == GOOD.keys()
-    assert run(world, allow_deletes=True).counts["deleted"] == 4
+    assert run(world, approved=True).counts["deleted"] == 4
     assert current(world).keys() == world.shelf.documents.keys()
 
 
 def test_a_run_that_only_deletes_passes_its_gates(world: World) -> None:
     run(world)
     del world.shelf.documents["good-0"]
-    report = run(world, allow_deletes=True)
+    report = run(world, approved=True)
     assert (report.state, report.counts["deleted"]) == ("published", 1)
     assert verify(ledger=world.ledger, graph=world.graph, vectors=world.vectors).is_sound
 
@@ -248,7 +248,7 @@ def test_settings_that_change_in_mid_run_are_refused(world: World) -> None:
 def test_a_rename_embeds_nothing_and_an_edit_only_what_is_new(world: World) -> None:
     run(world)
     world.shelf.documents["renamed"] = world.shelf.documents.pop("good-0")
-    renamed = run(world, allow_deletes=True)
+    renamed = run(world, approved=True)
     assert (renamed.counts["committed"], renamed.counts["deleted"], renamed.counts["embedded"]) == (1, 1, 0)
     world.shelf.documents["good-1"] += "\n## One more section\n\nOf a few words.\n"
     edited = run(world)

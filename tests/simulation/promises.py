@@ -33,7 +33,7 @@ def converged(world: World) -> None:
     assert report["state"] == "nothing"
     assert world.graph.counts(version) == before
     assert list(world.vectors.points(version)) == committed
-    request = RunRequest(SOURCE, "everything anew", mode="full", dry_run=True, allow_deletes=True)
+    request = RunRequest(SOURCE, "everything anew", mode="full", dry_run=True, approved=True)
     plan = make_plan(request, adapters=world.adapters, settings=world.settings)
     # What waits in quarantine is read again, whoever asks for everything.
     assert plan.counts["added"] == counted["quarantined"]

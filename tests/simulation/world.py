@@ -178,7 +178,7 @@ class World:
         name = f"run {self.run_number}"
         self.log.append(f"{name} {subpath!r}{' again' if again else ''}")
         try:
-            self._walk(RunRequest(SOURCE, f"run-{self.run_number}", subpath=subpath, allow_deletes=True))
+            self._walk(RunRequest(SOURCE, f"run-{self.run_number}", subpath=subpath, approved=True))
         except (Killed, ConcordanceError) as error:
             self.log.append(f"  {name} stopped by {type(error).__name__} {error}")
             return False

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import neo4j
 from qdrant_client import QdrantClient, models
@@ -15,6 +16,7 @@ from concordance.local import state
 from concordance.local.airflow_api import AirflowApi, RunState
 from concordance.pipeline.adapters import open_adapters
 from concordance.settings import Settings
+from support.waiting import wait_for
 
 DAG = "concordance_ingest"
 _RUN_SECONDS = 900
@@ -37,6 +39,23 @@ class House:
     def finished(self, run_id: str) -> RunState:
         *_, ended = self.api.follow(DAG, run_id, wait_seconds=_RUN_SECONDS)
         return ended
+
+    def reached(self, run_id: str, task_id: str, state: str, *, dag_id: str = DAG) -> None:
+        """Wait until the task is in this state; a task that fails meanwhile ends the waiting with its error."""
+
+        def is_there() -> bool:
+            tasks = {task.task_id: task for task in self.api.run(dag_id, run_id).tasks}
+            for task in tasks.values():
+                assert task.state not in ("failed", "up_for_retry"), self.api.error_of(dag_id, run_id, task)
+            return tasks[task_id].state == state
+
+        wait_for(is_there, seconds=300, what=f"{task_id} {state}")
+
+    def answer(self, run_id: str, option: str, *, dag_id: str = DAG) -> None:
+        """What a person clicks under Required Actions, once the run's task `approve` asks."""
+        self.reached(run_id, "approve", "awaiting_input", dag_id=dag_id)
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/approve/-1/hitlDetails"
+        self.api.call("PATCH", path, {"chosen_options": [option], "params_input": {}})
 
     def why(self, ended: RunState) -> list[str]:
         """The errors of a run's failed tasks."""

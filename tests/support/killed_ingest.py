@@ -68,7 +68,7 @@ def main(settings_file: str, run_id: str, point: str, mishap: str = "") -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with open_adapters(settings) as opened, fault_points.hooked(die):
-        request = RunRequest("shelf", run_id, allow_deletes=True)
+        request = RunRequest("shelf", run_id, approved=True)
         ingest(request, adapters=MISHAPS[mishap](opened), settings=settings)
 
 

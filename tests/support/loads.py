@@ -43,7 +43,7 @@ class Loads:
 
     def prepared(self, run_id: str) -> tuple[PlanReference, list[ShardReference]]:
         """A run up to its load."""
-        plan = make_plan(RunRequest(SOURCE, run_id, allow_deletes=True), **self.tools)
+        plan = make_plan(RunRequest(SOURCE, run_id, approved=True), **self.tools)
         if not plan.goes_on:
             return plan, []
         return plan, [embed(plan, extract(plan, shard, **self.tools), **self.tools) for shard in range(plan.shards)]

@@ -103,7 +103,7 @@ def _work(order: dict[str, str], *, gated: bool) -> None:
         settings = load_settings(json.loads(Path(order["settings"]).read_text()), environment={})
         with open_adapters(settings) as adapters:
             if gated:
-                ingest(RunRequest("shelf", order["run"], allow_deletes=True), adapters=adapters, settings=settings)
+                ingest(RunRequest("shelf", order["run"], approved=True), adapters=adapters, settings=settings)
             else:
                 run_ungated(order["run"], adapters=adapters)
     except BaseException:

@@ -109,7 +109,7 @@ def make_shelf(stack: Settings, folder: Path, *, documents: int = 12, **override
 def run_ungated(run_id: str, *, adapters: Adapters) -> RunReport:
     """A whole run without its gates, which have tests of their own and cost more than all the rest of a small run."""
     settings = adapters.settings
-    request = RunRequest(SOURCE, run_id, allow_deletes=True)
+    request = RunRequest(SOURCE, run_id, approved=True)
     tools: Any = {"adapters": adapters, "settings": settings}
     with ending(request, adapters=adapters):
         plan = make_plan(request, **tools)
@@ -153,7 +153,7 @@ def assert_agree(*, adapters: Adapters, documents: int) -> None:
 def assert_nothing_left_to_do(*, adapters: Adapters, run_id: str) -> None:
     """I7: another run does nothing; and reading and cutting everything anew finds what the ledger has (I3)."""
     assert run_ungated(f"{run_id}-again", adapters=adapters).state == "nothing"
-    anew = RunRequest(SOURCE, f"{run_id}-anew", mode="full", dry_run=True, allow_deletes=True)
+    anew = RunRequest(SOURCE, f"{run_id}-anew", mode="full", dry_run=True, approved=True)
     plan = make_plan(anew, adapters=adapters, settings=adapters.settings)
     report(plan, adapters=adapters)
     assert plan.counts["added"] == plan.counts["changed"] == plan.counts["deleted"] == 0, plan.counts

@@ -25,7 +25,7 @@ READS = {
     "plans": "known rejected outcomes kept",
     "publishing": "",
     "quarantine": "rows count meant",
-    "runs": "report",
+    "runs": "report measured",
     "settling": "to_settle to_hide",
     "versions": "live building frozen",
     "erasing": "preview get seconds_left kept_versions documents clearing named erased_texts unfinished bars",

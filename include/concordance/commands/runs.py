@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from concordance.commands.common import Add, adapters_of, add_json, id_of, new_run_id, read_settings
@@ -42,11 +43,17 @@ def add_commands(add: Add) -> None:
         )
         parser.add_argument("--max-documents", type=int, metavar="N", help="take at most N added or changed documents")
         add_json(parser)
+    plan_parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="extract and cut everything: exact numbers; `ingest --plan` does not do that work again",
+    )
     ingest_parser.add_argument("--dry-run", action="store_true", help="the same as `plan`: write nothing")
-    for parser in (ingest_parser, plan_parser):
-        parser.add_argument(
-            "--allow-deletes", action="store_true", help="delete also more than max_delete_fraction of the documents"
-        )
+    ingest_parser.add_argument(
+        "--approve",
+        action="store_true",
+        help="go on although the plan is unusual: many deletions or changes, much to read",
+    )
     ingest_parser.add_argument(
         "--plan",
         type=id_of("a plan"),
@@ -86,6 +93,7 @@ def ingest(arguments: argparse.Namespace) -> int:
 
 def plan(arguments: argparse.Namespace) -> int:
     from concordance.pipeline.plan import make_plan
+    from concordance.pipeline.rehearse import rehearse
     from concordance.pipeline.report import report
     from concordance.pipeline.run import ending
     from concordance.pipeline.tables import from_parquet
@@ -95,6 +103,8 @@ def plan(arguments: argparse.Namespace) -> int:
         request = _request(arguments, dry_run=True)
         with ending(request, adapters=adapters):
             made = make_plan(request, adapters=adapters, settings=settings)
+            if getattr(arguments, "exact", False):
+                made = rehearse(made, adapters=adapters, settings=settings)
             documents = from_parquet(
                 adapters.staging.read(made.entries), columns=["uri", "action", "size_bytes"]
             ).to_pylist()
@@ -105,13 +115,16 @@ def plan(arguments: argparse.Namespace) -> int:
                 **ended.as_json(),
                 "plan_id": str(made.plan_id),
                 "estimates": made.estimates,
+                "estimated_from": made.estimated_from,
+                "impact": made.impact,
+                "unusual": made.unusual,
                 "shards": made.shards,
                 "documents": documents,
             }
         )
     else:
         _show_plan(made, ended, documents)
-    return 1 if made.refused else 0
+    return 1 if made.unusual else 0
 
 
 def sources(arguments: argparse.Namespace) -> int:
@@ -140,7 +153,7 @@ def _request(arguments: argparse.Namespace, *, dry_run: bool) -> RunRequest:
         subpath=arguments.subpath,
         mode="full" if arguments.full else "incremental",
         dry_run=dry_run,
-        allow_deletes=arguments.allow_deletes,
+        approved=getattr(arguments, "approve", False),
         max_documents=arguments.max_documents,
     )
 
@@ -148,10 +161,13 @@ def _request(arguments: argparse.Namespace, *, dry_run: bool) -> RunRequest:
 def _planned(arguments: argparse.Namespace, adapters: Adapters) -> RunRequest:
     from concordance.pipeline.plan import run_of
 
-    given = (arguments.subpath, arguments.full, arguments.max_documents, arguments.allow_deletes, arguments.dry_run)
+    given = (arguments.subpath, arguments.full, arguments.max_documents, arguments.dry_run)
     if any(given):
-        raise Misconfigured("--plan stands alone, but for --run-id: the plan brings its own scope, mode and limits")
-    return run_of(arguments.plan, run_id=arguments.run_id or new_run_id("cli"), adapters=adapters)
+        raise Misconfigured(
+            "--plan stands alone, but for --approve and --run-id: the plan brings its own scope, mode and limits"
+        )
+    request = run_of(arguments.plan, run_id=arguments.run_id or new_run_id("cli"), adapters=adapters)
+    return replace(request, approved=arguments.approve)
 
 
 def _show_run(report: RunReport) -> None:
@@ -160,7 +176,9 @@ def _show_run(report: RunReport) -> None:
 
 
 def _show_plan(made: PlanReference, report: RunReport, documents: list[dict[str, Any]]) -> None:
-    _show_counts({**report.counts, **made.estimates}, title=f"plan of {report.source}, in {made.shards} shards")
+    _show_counts(made.counts, title=f"plan of {report.source}, in {made.shards} shards")
+    _show_counts(made.estimates, title=f"what it would read and make: {made.estimated_from}")
+    _show_counts(made.impact, title="what readers would notice")
     if documents:
         shown = documents[:_SHOWN_DOCUMENTS]
         more = f", first {len(shown)} of {len(documents)}" if len(documents) > len(shown) else ""
@@ -170,7 +188,7 @@ def _show_plan(made: PlanReference, report: RunReport, documents: list[dict[str,
             title=f"what an ingest would do{more}",
         )
     print_lines(*((notice, "bold") for notice in report.notices))
-    if documents and not made.refused:
+    if documents and not made.unusual:
         print_lines((f"To do exactly this: python -m concordance ingest --plan {made.plan_id}", ""))
 
 

@@ -20,7 +20,7 @@ from concordance.settings import Settings
 from concordance.slices import slices
 
 # Every kind of artefact that any stage stages, by what names the documents in it. (A test reads the code for others.)
-BY_COLUMN = ("plan", "documents", "chunks", "evidence")
+BY_COLUMN = ("plan", "documents", "chunks", "rejections", "evidence")
 BY_TEXT = ("vectors",)
 BY_VERDICT = ("gate",)
 _AT_ONCE = 10_000

@@ -16,6 +16,7 @@ from concordance import ids
 from concordance.errors import Conflict
 from concordance.ledger.database import Cursor, Database
 from concordance.ledger.quarantine import quarantine_rows
+from concordance.ledger.runs import give_back
 from concordance.model import IndexVersion, PlanEntry, Rejection
 
 
@@ -36,6 +37,11 @@ class KnownDocument:
     stamp: str
     fingerprint: str
     access: tuple[str, ...]
+
+    @property
+    def is_sound(self) -> bool:
+        """Not marked as damaged by reconcile (see `Plans.known`)."""
+        return bool(self.fingerprint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +207,10 @@ class Plans:
         return self._database.transact("read a plan's quarantined documents", work)
 
     def close(self, plan_id: UUID, *, reference: dict[str, Any] | None = None) -> None:
-        """Close the plan and all that it still has open: the run was refused, or its publish came too late.
+        """Close the plan and all that it still has open: it is only to be looked at, or its publish came too late.
 
-        `reference` is kept of a dry run, for the run that is to do exactly this.
+        `reference` is kept of a plan that was not made (a dry run's, or one that waits for approval), for the run that
+        is to do exactly this; such a run gives its source back.
         """
 
         def work(cursor: Cursor) -> None:
@@ -215,25 +222,26 @@ class Plans:
                 close_whole(cursor, [plan_id])
             if reference is not None:
                 cursor.execute(
-                    "UPDATE runs r SET plan_reference = %s FROM plans p WHERE p.plan_id = %s AND r.run_id = p.run_id",
-                    [json.dumps(reference), plan_id],
+                    "UPDATE runs r SET plan_reference = %s, state = CASE WHEN %s THEN r.state ELSE 'waiting' END "
+                    "FROM plans p WHERE p.plan_id = %s AND r.run_id = p.run_id RETURNING r.run_id",
+                    [json.dumps(reference), reference["is_dry"], plan_id],
                 )
+                give_back(cursor, source=source, run_id=_row(cursor)[0])
 
         self._database.transact("close a plan", work, is_bulk=True)
 
     def kept(self, plan_id: UUID) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """The request and the reference of a dry run's plan; None when there is no such plan."""
+        """The request and the reference of a plan that was kept and not made; None when there is no such plan."""
 
         def work(cursor: Cursor) -> tuple[dict[str, Any], dict[str, Any]] | None:
             cursor.execute(
                 "SELECT r.request, r.plan_reference FROM plans p JOIN runs r USING (run_id) "
-                "WHERE p.plan_id = %s AND r.plan_reference ->> 'plan_id' = p.plan_id::text "
-                "AND (r.plan_reference ->> 'is_dry')::boolean",
+                "WHERE p.plan_id = %s AND r.plan_reference ->> 'plan_id' = p.plan_id::text AND p.made_at IS NULL",
                 [plan_id],
             )
             return cursor.fetchone()
 
-        return self._database.transact("read a dry run's plan", work)
+        return self._database.transact("read a plan that was kept", work)
 
     def outcomes(self, plan_id: UUID) -> dict[str, int]:
         """Counts of the plan: `discovered`, `unchanged`, `still_quarantined`, and of documents by outcome (and

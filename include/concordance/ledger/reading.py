@@ -152,6 +152,26 @@ class Snapshot:
         )
         return dict(self._cursor.fetchall())
 
+    def impact(self, version: IndexVersion, *, changed: Collection[UUID], deleted: Collection[UUID]) -> dict[str, int]:
+        """What readers would notice if these documents changed or went: `chunks_replaced`, `chunks_deleted`,
+        `chunks_current` in all, and `links_broken` from documents that stay."""
+        self._cursor.execute(
+            "SELECT (SELECT coalesce(sum(chunk_count), 0) FROM generations WHERE index_version = %(v)s "
+            "  AND state = 'current' AND document_id = ANY(%(changed)s)), "
+            "(SELECT coalesce(sum(chunk_count), 0) FROM generations WHERE index_version = %(v)s "
+            "  AND state = 'current' AND document_id = ANY(%(deleted)s)), "
+            "(SELECT coalesce(sum(chunk_count), 0) FROM generations WHERE index_version = %(v)s "
+            "  AND state = 'current'), "
+            "(SELECT count(*) FROM links l JOIN generations g USING (index_version, document_id, generation) "
+            "  WHERE l.index_version = %(v)s AND g.state = 'current' AND l.target_id = ANY(%(deleted)s) "
+            "  AND l.document_id <> ALL(%(deleted)s))",
+            {"v": version.version, "changed": list(changed), "deleted": list(deleted)},
+        )
+        row = self._cursor.fetchone()
+        assert row is not None
+        names = ("chunks_replaced", "chunks_deleted", "chunks_current", "links_broken")
+        return dict(zip(names, map(int, row), strict=True))
+
     def verified_of(self, plan_id: UUID) -> list[GenerationKey]:
         """The plan's generations that were read back from both stores and are not published yet."""
         self._cursor.execute(

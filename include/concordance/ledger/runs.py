@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from concordance.errors import Conflict, Leased
 from concordance.ledger.database import Cursor, Database
+
+# So many of the last runs say how long the next one takes.
+_MEASURED_RUNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the last published runs did, together: bytes read, chunks, texts, and seconds by stage."""
+
+    runs: int
+    bytes: int
+    chunks: int
+    embedded: int
+    reused: int
+    seconds: dict[str, float]
 
 
 class Runs:
@@ -50,14 +66,14 @@ class Runs:
 
     def release(self, *, run_id: str, source: str) -> None:
         """Give the source's lease back, if this run holds it; the run itself can be taken up again."""
-        self._database.transact("release a source", lambda cursor: _give_back(cursor, source=source, run_id=run_id))
+        self._database.transact("release a source", lambda cursor: give_back(cursor, source=source, run_id=run_id))
 
     def give_up(self, *, run_id: str, source: str) -> None:
         """Give the source's lease back if the run's plan is closed: no attempt of this run can go on."""
 
         def work(cursor: Cursor) -> None:
             if _holds(cursor, source=source, run_id=run_id) and _is_closed(cursor, run_id):
-                _give_back(cursor, source=source, run_id=run_id)
+                give_back(cursor, source=source, run_id=run_id)
 
         self._database.transact("give a run up", work)
 
@@ -69,7 +85,7 @@ class Runs:
                 "UPDATE runs SET state = %s, report = %s, finished_at = now() WHERE run_id = %s",
                 [state, json.dumps(report), run_id],
             )
-            _give_back(cursor, source=source, run_id=run_id)
+            give_back(cursor, source=source, run_id=run_id)
 
         self._database.transact("finish a run", work)
 
@@ -87,6 +103,35 @@ class Runs:
 
         return self._database.transact("read a run", work)
 
+    def measured(self, source: str) -> Measured | None:
+        """The last published runs of the source that wrote something; of any source if there is none; else None."""
+
+        def work(cursor: Cursor) -> Measured | None:
+            for chosen in (source, None):
+                cursor.execute(_MEASURED, {"source": chosen, "runs": _MEASURED_RUNS})
+                row = cursor.fetchone()
+                if row is not None and row[0]:
+                    runs, size, chunks, embedded, reused = map(int, row[:5])
+                    seconds = dict(zip(("extract", "embed", "load"), map(float, row[5:]), strict=True))
+                    return Measured(runs, size, chunks, embedded, reused, seconds)
+            return None
+
+        return self._database.transact("read what the last runs took", work)
+
+
+_MEASURED = """
+SELECT count(*), sum((counts ->> 'bytes')::bigint), sum((counts ->> 'chunks')::bigint),
+       sum((counts ->> 'embedded')::bigint), sum((counts ->> 'reused')::bigint),
+       sum((seconds ->> 'extract')::float8), sum((seconds ->> 'embed')::float8), sum((seconds ->> 'load')::float8)
+FROM (
+    SELECT report -> 'counts' AS counts, report -> 'seconds' AS seconds FROM runs
+    WHERE state = 'published' AND (source = %(source)s OR %(source)s::text IS NULL)
+      AND (report -> 'seconds' -> 'load') IS NOT NULL
+      AND (report -> 'counts' ->> 'chunks')::bigint > 0 AND (report -> 'counts' ->> 'bytes')::bigint > 0
+    ORDER BY started_at DESC LIMIT %(runs)s
+) AS latest
+"""
+
 
 def _holds(cursor: Cursor, *, source: str, run_id: str) -> bool:
     cursor.execute("SELECT lease_holder FROM sources WHERE source = %s FOR UPDATE", [source])
@@ -101,7 +146,7 @@ def _is_closed(cursor: Cursor, run_id: str) -> bool:
     return row is not None and row[0] is True
 
 
-def _give_back(cursor: Cursor, *, source: str, run_id: str) -> None:
+def give_back(cursor: Cursor, *, source: str, run_id: str) -> None:
     cursor.execute(
         "UPDATE sources SET lease_until = NULL, lease_holder = NULL WHERE source = %s AND lease_holder = %s",
         [source, run_id],

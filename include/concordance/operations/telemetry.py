@@ -40,6 +40,7 @@ class Metric:
 _COUNTERS = (
     Metric("stage.finished", Unit.COUNT, ("stage", "source"), "stage tasks that ended well"),
     Metric("stage.failed", Unit.COUNT, ("stage", "source"), "stage tasks that raised"),
+    Metric("run.waiting", Unit.COUNT, ("source",), "runs whose plan waits for a person's approval"),
     Metric("run.late", Unit.COUNT, ("dag_id",), "runs past their deadline and not published"),
     Metric("documents.added", Unit.COUNT, ("source",), "documents that a plan found new"),
     Metric("documents.changed", Unit.COUNT, ("source",), "documents that a plan found changed"),

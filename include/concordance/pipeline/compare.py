@@ -33,7 +33,7 @@ class Comparison:
     """`entries` have no shard yet; `doubtful` are decided by reading, and so is what `could_not_be_read` (entries for
     the case that it can be by now, counted in `still_quarantined` too); the others need nothing. `released` leave the
     quarantine: gone from the source, or back at what is current. `erased` counts the listed documents that must not
-    come back, whatever the source says."""
+    come back, whatever the source says; `damaged` the known ones that are loaded anew although nothing changed."""
 
     entries: tuple[PlanEntry, ...]
     doubtful: tuple[Doubtful, ...]
@@ -44,6 +44,12 @@ class Comparison:
     known: int
     erased: int = 0
     could_not_be_read: tuple[PlanEntry, ...] = ()
+    damaged: int = 0
+
+    @property
+    def is_of_nothing(self) -> bool:
+        """The listing was empty, where documents are known: a folder that is not mounted looks like this."""
+        return bool(self.known) and not self.discovered
 
 
 def compare(
@@ -95,20 +101,23 @@ def compare(
                 released.append(current.document_id)
         else:
             doubtful.append(Doubtful(listed, current, was_quarantined=quarantined is not None))
-    entries.extend(
-        PlanEntry(gone.document_id, gone.uri, Action.DELETE, gone.generation, gone.stamp, 0, None)
-        for gone in unseen.values()
-    )
+    if discovered:
+        # An empty listing deletes nothing.
+        entries.extend(
+            PlanEntry(gone.document_id, gone.uri, Action.DELETE, gone.generation, gone.stamp, 0, None)
+            for gone in unseen.values()
+        )
     return Comparison(
         entries=tuple(entries),
         doubtful=tuple(doubtful),
         unchanged=unchanged,
         still_quarantined=still_quarantined,
         discovered=discovered,
-        released=(*released, *(gone.document_id for gone in unseen_quarantined.values())),
+        released=(*released, *(gone.document_id for gone in unseen_quarantined.values() if discovered)),
         known=len(known.documents),
         erased=erased,
         could_not_be_read=tuple(could_not_be_read),
+        damaged=sum(not document.is_sound for document in known.documents.values()),
     )
 
 

@@ -36,7 +36,8 @@ class RunConf(_QuarantineConf):
     subpath: str = ""
     mode: Literal["incremental", "full"] = "incremental"
     dry_run: bool = False
-    allow_deletes: bool = False
+    exact: bool = False
+    approved: bool = False
     max_documents: int | None = Field(None, ge=1, le=100_000_000)
     only_quarantined: bool = False
 
@@ -45,13 +46,19 @@ class RunConf(_QuarantineConf):
         from concordance.pipeline.references import RunRequest
 
         replay = self.meant(self.source) if self.only_quarantined else None
-        chosen = self.model_dump(exclude={"only_quarantined", *_QuarantineConf.model_fields})
+        chosen = self.model_dump(exclude={"exact", "only_quarantined", *_QuarantineConf.model_fields})
         return RunRequest(run_id=run_id, **chosen, replay=replay)
 
     @model_validator(mode="after")
     def _chooses_from_the_quarantine(self) -> Self:
         if not self.only_quarantined and (self.reason is not None or self.older_than_hours is not None):
             raise ValueError("reason and older_than_hours choose from the quarantine: set only_quarantined with them")
+        return self
+
+    @model_validator(mode="after")
+    def _rehearses_only_what_is_not_done(self) -> Self:
+        if self.exact and not self.dry_run:
+            raise ValueError("exact is for a plan that is only looked at: set dry_run with it")
         return self
 
     @field_validator("subpath")

@@ -23,6 +23,7 @@ from concordance.operations import telemetry
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.barred import take_back_erased
+from concordance.pipeline.forecast import timed
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.version import version_of
@@ -33,6 +34,7 @@ from concordance.staging import Artefact
 _LOOKUP_TEXTS = 1000
 
 
+@timed
 def embed(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, settings: Settings) -> ShardReference:
     """The shard with its vectors: one row a distinct text (digest, float32 vector, whether it was copied).
 

@@ -7,7 +7,7 @@ becomes depends on nothing but its own bytes and metadata and on what is frozen 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -26,6 +26,7 @@ from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.barred import take_back_erased, without_erased
 from concordance.pipeline.fingerprint import fingerprint
+from concordance.pipeline.forecast import timed
 from concordance.pipeline.index import Frozen, frozen_with
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
@@ -37,6 +38,7 @@ Row = dict[str, Any]
 _RENEWED_EVERY_DOCUMENTS = 50
 
 
+@timed
 def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Settings) -> ShardReference:
     """The documents and chunks of one shard, as two artefacts; what was rejected is in the ledger's quarantine.
 
@@ -47,10 +49,16 @@ def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Se
     documents = adapters.staging.find("documents", inputs)
     chunks = adapters.staging.find("chunks", inputs)
     if documents is None or chunks is None:
-        entries = without_erased(
-            tables.plan_entries(adapters.staging.read(plan.entries), shard=shard), adapters=adapters
+        extracted = rehearsed(plan, shard, adapters) or extract_shard(
+            plan,
+            shard,
+            version,
+            adapters=adapters,
+            settings=settings,
+            renew=lambda: adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source),
         )
-        extracted = _extract_all(plan, entries, version, adapters=adapters, settings=settings)
+        # Recorded before the artefacts are: an attempt that finds them need not know what was rejected.
+        _quarantine(plan, extracted.rejections, version, adapters=adapters, settings=settings)
         # The chunks first: a documents artefact is never without its chunks.
         chunks = adapters.staging.put(
             "chunks",
@@ -74,9 +82,24 @@ def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Se
 
 
 @dataclass(frozen=True, slots=True)
-class _Extracted:
+class Extracted:
+    """What one shard's documents became: their rows and their chunks', and those that cannot pass."""
+
     documents: list[Row]
     chunks: list[Row]
+    rejections: list[Rejection]
+
+
+def rehearsed(plan: PlanReference, shard: int, adapters: Adapters) -> Extracted | None:
+    """What an exact plan, of which this run does exactly the same, has extracted already; None if there was none."""
+    if not plan.rehearsed:
+        return None
+    kept = plan.rehearsed[shard]
+    documents, chunks, rejections = (
+        tables.from_parquet(adapters.staging.read(artefact)).to_pylist()
+        for artefact in (kept.documents, kept.chunks, kept.rejections)
+    )
+    return Extracted(documents, chunks, [tables.rejection(row) for row in rejections])
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +152,18 @@ class _Extractor:
         }
 
 
-def _extract_all(
+def extract_shard(
     plan: PlanReference,
-    entries: list[PlanEntry],
+    shard: int,
     version: IndexVersion,
     *,
     adapters: Adapters,
     settings: Settings,
-) -> _Extracted:
-    extracted = _Extracted([], [])
-    rejections: list[Rejection] = []
+    renew: Callable[[], None],
+) -> Extracted:
+    """Read, parse and cut the documents of one shard; nothing is recorded. `renew` keeps the run's lease meanwhile."""
+    entries = without_erased(tables.plan_entries(adapters.staging.read(plan.entries), shard=shard), adapters=adapters)
+    extracted = Extracted([], [], [])
     source = adapters.source(plan.source)
     extractor = _Extractor(
         source=source,
@@ -150,20 +175,24 @@ def _extract_all(
     )
     for number, (entry, outcome) in enumerate(_each(entries, source, extractor)):
         if number % _RENEWED_EVERY_DOCUMENTS == 0:
-            adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
+            renew()
         if isinstance(outcome, PoisonDocument):
-            rejections.append(
+            extracted.rejections.append(
                 Rejection(entry.document_id, "extract", Reason(outcome.reason), str(outcome), entry.stamp)
             )
         else:
             extracted.documents.append(outcome[0])
             extracted.chunks.extend(outcome[1])
-    # Recorded before the artefacts are: an attempt that finds them need not know what was rejected.
+    return extracted
+
+
+def _quarantine(
+    plan: PlanReference, rejections: list[Rejection], version: IndexVersion, *, adapters: Adapters, settings: Settings
+) -> None:
     with fault_points.around("plan.quarantine"):
         adapters.ledger.plans.quarantine(plan.plan_id, rejections, rejected_under=rejected_under(version, settings))
     for reason, rejected in Counter(rejection.reason for rejection in rejections).items():
         telemetry.count("documents.quarantined", rejected, source=plan.source, reason=reason)
-    return extracted
 
 
 def _each(

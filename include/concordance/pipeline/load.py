@@ -22,6 +22,7 @@ from concordance.model import GenerationKey, IndexVersion, Reason, Rejection, St
 from concordance.operations import telemetry
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.forecast import timed
 from concordance.pipeline.isolation import Refusal, write_isolating
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
@@ -33,6 +34,7 @@ from concordance.settings import Settings
 _LAST_SECONDS = 1.0
 
 
+@timed
 def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, settings: Settings) -> ShardReference:
     """Load every batch of the shard; one that an earlier attempt finished is only read back.
 

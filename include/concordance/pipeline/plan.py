@@ -18,11 +18,13 @@ from concordance.chunking.splitter import CHUNKER_REVISION
 from concordance.errors import Conflict, Misconfigured, PoisonDocument
 from concordance.ledger.plans import DrawnPlan, PlanCounts
 from concordance.model import Action, IndexVersion, Listed, PlanEntry, RawDocument
+from concordance.operations import telemetry
 from concordance.parsing import PARSER_REVISION
 from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.compare import Comparison, Doubtful, changed, compare, cut_into_shards, only
 from concordance.pipeline.fingerprint import fingerprint
+from concordance.pipeline.forecast import forecast, unusual
 from concordance.pipeline.references import PlanReference, RunRequest
 from concordance.quality import GATES_REVISION
 from concordance.settings import Settings
@@ -35,22 +37,26 @@ MODES = ("incremental", "full")
 def make_plan(request: RunRequest, *, adapters: Adapters, settings: Settings) -> PlanReference:
     """Make the run's plan; a repeated call for the same run returns the one that was made.
 
+    One that needs approval is closed and kept; called again with `approved` it is made anew, if it is still the same.
     Raises `Leased` while another run holds the source, `Unavailable` when the listing was not completed (nothing is
-    deleted then), `Conflict` when a newer plan was made meanwhile or the plan that the request names is not what a run
-    would do now, `Misconfigured` for a wrong request.
+    deleted then), `Conflict` when a newer plan was made meanwhile or the plan that the request names, or that was
+    approved, is not what a run would do now, `Misconfigured` for a wrong request.
     """
     _check(request)
     planned = None
     if request.plan_id is not None:
         as_planned, planned = _as_planned(request.plan_id, request.run_id, adapters)
-        if request != as_planned:
+        if replace(request, approved=as_planned.approved) != as_planned:
             raise Misconfigured(f"Plan {request.plan_id} brings its own scope, mode and limits: leave them out")
     source = adapters.source(request.source)
     made = adapters.ledger.runs.open(
         run_id=request.run_id, source=request.source, tenant=source.declaration.tenant, request=request.as_json()
     )
     if made is not None:
-        return PlanReference.from_json(made)
+        earlier = PlanReference.from_json(made)
+        if not (earlier.needs_approval and request.approved):
+            return earlier
+        planned = earlier
     version = index.ensure_live(adapters, settings)
     scope = normalise_subpath(request.subpath)
     with fault_points.around("plan.draw"):
@@ -75,7 +81,6 @@ def _make(
     adapters: Adapters,
     settings: Settings,
 ) -> PlanReference:
-    ledger = adapters.ledger
     compared = _compared(request, scope, source, version, adapters=adapters, settings=settings)
     really_changed, restamped, unread, returned = _decide_by_reading(compared, source, version)
     readable_again = [entry for entry in compared.could_not_be_read if _is_readable(entry, source)]
@@ -87,6 +92,7 @@ def _make(
     )
     counts = _counts(entries, compared, unchanged=compared.unchanged + len(restamped) + unread)
     content = tables.to_parquet(tables.plan_rows(entries), tables.PLAN)
+    expected = forecast(entries, adapters.ledger.runs.measured(request.source))
     reference = PlanReference(
         plan_id=drawn.plan_id,
         run_id=request.run_id,
@@ -96,21 +102,27 @@ def _make(
         shards=shards,
         settings_digest=settings.run_digest,
         counts=counts,
-        estimates=_estimates(entries),
+        estimates=expected.as_json(),
+        estimated_from=expected.basis,
+        rehearsed=planned.rehearsed if planned else (),
+        impact=_impact(entries, version, adapters),
         is_dry=request.dry_run,
-        refused=_refusal(request, compared, counts, settings),
-        notices=_notices(version, settings),
+        unusual=unusual(compared, counts, expected.bytes, source=request.source, settings=settings),
+        is_approved=request.approved,
+        notices=_notices(compared, version, settings),
     )
     if planned is not None and (moved := _moved_since(planned, reference)):
         with fault_points.around("plan.close"):
-            ledger.plans.close(drawn.plan_id)
+            adapters.ledger.plans.close(drawn.plan_id)
         raise Conflict(f"Plan {planned.plan_id} is not what an ingest would do now ({moved}): make a new plan")
-    if reference.is_dry or reference.refused:
+    if reference.is_dry or reference.needs_approval:
         with fault_points.around("plan.close"):
-            ledger.plans.close(drawn.plan_id, reference=reference.as_json() if reference.is_dry else None)
+            adapters.ledger.plans.close(drawn.plan_id, reference=reference.as_json())
+        if reference.needs_approval:
+            telemetry.count("run.waiting", 1, source=request.source)
         return reference
     with fault_points.around("plan.make"):
-        ledger.plans.make(
+        adapters.ledger.plans.make(
             drawn.plan_id,
             entries=entries,
             counts=PlanCounts(counts["discovered"], counts["unchanged"], counts["still_quarantined"], counts["erased"]),
@@ -141,17 +153,16 @@ def _compared(
 
 
 def run_of(plan_id: UUID, *, run_id: str, adapters: Adapters) -> RunRequest:
-    """The request of a run that does exactly what the dry run with this plan said. Raises `Misconfigured`."""
+    """The request of a run that does exactly what this plan said, which was kept and not made: a dry run's, or one that
+    waits for approval. Raises `Misconfigured`."""
     return _as_planned(plan_id, run_id, adapters)[0]
 
 
 def _as_planned(plan_id: UUID, run_id: str, adapters: Adapters) -> tuple[RunRequest, PlanReference]:
     kept = adapters.ledger.plans.kept(plan_id)
     if kept is None:
-        raise Misconfigured(f"There is no plan {plan_id} of a dry run: `plan` makes one and prints its id")
+        raise Misconfigured(f"There is no plan {plan_id} that can be done: `plan` makes one and prints its id")
     asked, planned = RunRequest.from_json(kept[0]), PlanReference.from_json(kept[1])
-    if planned.refused:
-        raise Misconfigured(f"Plan {plan_id} was refused: {planned.refused}")
     return replace(asked, run_id=run_id, dry_run=False, plan_id=plan_id), planned
 
 
@@ -249,28 +260,25 @@ def _counts(entries: tuple[PlanEntry, ...], compared: Comparison, *, unchanged: 
     }
 
 
-def _estimates(entries: tuple[PlanEntry, ...]) -> dict[str, float]:
-    size = sum(entry.size_bytes for entry in entries)
-    # About 800 characters a chunk, and 30 chunks a second on two cores: what bench/ measures, for orientation only.
-    chunks = size / 800
-    return {"bytes": float(size), "chunks": float(round(chunks)), "seconds": float(round(chunks / 30, 1))}
+def _impact(entries: tuple[PlanEntry, ...], version: IndexVersion, adapters: Adapters) -> dict[str, int]:
+    """The blast radius: what readers would notice."""
+    named: dict[Action, list[UUID]] = {action: [] for action in Action}
+    for entry in entries:
+        named[entry.action].append(entry.document_id)
+    with adapters.ledger.snapshot() as snapshot:
+        return snapshot.impact(version, changed=named[Action.CHANGE], deleted=named[Action.DELETE])
 
 
-def _refusal(request: RunRequest, compared: Comparison, counts: dict[str, int], settings: Settings) -> str | None:
-    limit = settings.max_delete_fraction
-    if request.allow_deletes or not counts["deleted"] or counts["deleted"] <= limit * compared.known:
-        return None
-    return (
-        f"{counts['deleted']} of {compared.known} known documents are gone from source {request.source!r}, more than "
-        f"the allowed {limit:.0%}: if that is right, run it again with allow_deletes"
-    )
-
-
-def _notices(version: IndexVersion, settings: Settings) -> tuple[str, ...]:
-    moved = index.moved_on(version, settings)
-    if not moved:
-        return ()
-    return (
-        f"Settings have moved on since index version {version.version} was built ({', '.join(moved)}): this run uses "
-        "the version's; only a re-index adopts the new ones",
-    )
+def _notices(compared: Comparison, version: IndexVersion, settings: Settings) -> tuple[str, ...]:
+    notices = []
+    if compared.is_of_nothing:
+        notices.append(
+            f"The listing is empty, though {compared.known} documents are known: nothing is deleted. If they are "
+            "really gone, run the whole source (for a part of it), or erase them"
+        )
+    if moved := index.moved_on(version, settings):
+        notices.append(
+            f"Settings have moved on since index version {version.version} was built ({', '.join(moved)}): this run "
+            "uses the version's; only a re-index adopts the new ones"
+        )
+    return tuple(notices)

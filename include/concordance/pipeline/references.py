@@ -14,8 +14,9 @@ from concordance.staging import Artefact
 class RunRequest:
     """What a person or the schedule asks for. `mode` is incremental (trust the listing's stamps) or full (read all).
 
-    With `replay` the run tries again what is meant of the source's quarantine, and touches nothing else. With `plan_id`
-    it does exactly what the dry run with this plan said, by that run's request.
+    `approved`: a person has agreed to what is unusual about the plan. With `replay` the run tries again what is meant
+    of the source's quarantine, and touches nothing else. With `plan_id` it does exactly what that plan said, by its
+    run's request.
     """
 
     source: str
@@ -23,7 +24,7 @@ class RunRequest:
     subpath: str = ""
     mode: str = "incremental"
     dry_run: bool = False
-    allow_deletes: bool = False
+    approved: bool = False
     max_documents: int | None = None
     replay: QuarantineFilter | None = None
     plan_id: UUID | None = None
@@ -46,8 +47,25 @@ class RunRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What an exact plan has extracted of one shard: the run that does exactly this need not do it again."""
+
+    documents: Artefact
+    chunks: Artefact
+    rejections: Artefact
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        return cls(**{name: Artefact.from_json(artefact) for name, artefact in stored.items()})
+
+
+@dataclass(frozen=True, slots=True)
 class PlanReference:
-    """A plan: what the run will do, and nothing else. `refused` says why it stops here, if it does."""
+    """A plan: what the run will do, and nothing else.
+
+    `unusual` says what is above a threshold, so that a person must approve it; a plan that waits for that is closed,
+    and holds nothing. `impact` is what readers would notice; `estimated_from` says where the estimates come from.
+    """
 
     plan_id: UUID
     run_id: str
@@ -59,8 +77,12 @@ class PlanReference:
     counts: dict[str, int]
     estimates: dict[str, float] = field(default_factory=dict)
     is_dry: bool = False
-    refused: str | None = None
     notices: tuple[str, ...] = ()
+    unusual: tuple[str, ...] = ()
+    is_approved: bool = False
+    impact: dict[str, int] = field(default_factory=dict)
+    estimated_from: str = ""
+    rehearsed: tuple[Rehearsed, ...] = ()
 
     @property
     def is_noop(self) -> bool:
@@ -68,11 +90,21 @@ class PlanReference:
         return not any(self.counts[action] for action in ("added", "changed", "deleted"))
 
     @property
+    def needs_approval(self) -> bool:
+        """A person must agree before it goes on."""
+        return bool(self.unusual) and not (self.is_approved or self.is_dry)
+
+    @property
     def goes_on(self) -> bool:
-        return not (self.is_dry or self.refused or self.is_noop)
+        return not (self.is_dry or self.needs_approval or self.is_noop)
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "plan_id": str(self.plan_id), "notices": list(self.notices)}
+        listed = {
+            "notices": list(self.notices),
+            "unusual": list(self.unusual),
+            "rehearsed": [asdict(shard) for shard in self.rehearsed],
+        }
+        return {**asdict(self), "plan_id": str(self.plan_id), **listed}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Self:
@@ -82,6 +114,8 @@ class PlanReference:
                 "plan_id": UUID(stored["plan_id"]),
                 "entries": Artefact.from_json(stored["entries"]),
                 "notices": tuple(stored["notices"]),
+                "unusual": tuple(stored["unusual"]),
+                "rehearsed": tuple(map(Rehearsed.from_json, stored.get("rehearsed", ()))),
             }
         )
 
@@ -96,6 +130,8 @@ class ShardReference:
     vectors: Artefact | None = None
     evidence: Artefact | None = None
     counts: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """What each stage took for this shard."""
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -125,13 +161,14 @@ class GateReport:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """How a run ended: its state, documents by outcome, and what it cost."""
+    """How a run ended: its state, documents by outcome, and what it cost: `seconds` by stage, over its shards."""
 
     run_id: str
     source: str
     state: str
     counts: dict[str, int]
     notices: tuple[str, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "notices": list(self.notices)}

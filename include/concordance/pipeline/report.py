@@ -11,12 +11,15 @@ from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.references import PlanReference, RunReport, ShardReference
 
 
-def report(plan: PlanReference, shards: Sequence[ShardReference] = (), *, adapters: Adapters) -> RunReport:
+def report(
+    plan: PlanReference, shards: Sequence[ShardReference] = (), *, adapters: Adapters, answer: str = ""
+) -> RunReport:
     """The run's report from the ledger's outcomes; every document of the plan has exactly one (I6).
 
-    `shards` as load left them add what the run cost: texts embedded and reused, chunks.
+    `shards` as load left them add what the run cost: texts embedded and reused, chunks, seconds. `answer` is what a
+    person said to a plan that needed approval.
     """
-    if plan.refused:
+    if plan.needs_approval:
         state, counts = "refused", dict(plan.counts)
     elif plan.is_dry:
         state, counts = "planned", dict(plan.counts)
@@ -29,13 +32,34 @@ def report(plan: PlanReference, shards: Sequence[ShardReference] = (), *, adapte
         state, counts = "published", {**plan.counts, **adapters.ledger.plans.outcomes(plan.plan_id)}
     for cost in ("chunks", "embedded", "reused"):
         counts[cost] = sum(shard.counts.get(cost, 0) for shard in shards)
-    notices = (*plan.notices, *((plan.refused,) if plan.refused else ()))
-    ended = RunReport(run_id=plan.run_id, source=plan.source, state=state, counts=counts, notices=notices)
+    counts["bytes"] = int(plan.estimates["bytes"])
+    ended = RunReport(
+        run_id=plan.run_id,
+        source=plan.source,
+        state=state,
+        counts=counts,
+        notices=(*plan.notices, *_on_approval(plan, answer)),
+        seconds={
+            stage: round(sum(shard.seconds.get(stage, 0.0) for shard in shards), 3)
+            for stage in ("extract", "embed", "load")
+            if shards
+        },
+    )
     with fault_points.around("run.finish"):
         adapters.ledger.runs.finish(run_id=plan.run_id, source=plan.source, state=state, report=ended.as_json())
     for outcome in ("committed", "deleted", "superseded", "unchanged", "erased"):
         telemetry.count(f"documents.{outcome}", counts.get(outcome, 0), source=plan.source)
     return ended
+
+
+def _on_approval(plan: PlanReference, answer: str) -> list[str]:
+    if not plan.unusual:
+        return []
+    why = "; ".join(plan.unusual)
+    if plan.is_approved:
+        return [f"{answer or 'Approved'}: {why}"]
+    said = answer or ("It would need approval" if plan.is_dry else "Nothing was written, it needs approval")
+    return [f"{said}: {why}. To do exactly this: python -m concordance ingest --plan {plan.plan_id} --approve"]
 
 
 def fail(error: Terminal, *, run_id: str, source: str, adapters: Adapters) -> None:

@@ -41,7 +41,7 @@ def ingest(request: RunRequest, *, adapters: Adapters, settings: Settings) -> Ru
         shards: list[ShardReference] = []
         if plan.goes_on:
             shards = walk(plan, tools)
-        elif not plan.is_dry and not plan.refused:
+        elif plan.is_noop and not plan.is_dry:
             tidy(plan, **tools)
         return report(plan, shards, adapters=adapters)
 

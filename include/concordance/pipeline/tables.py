@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from concordance.model import Action, PlanEntry
+from concordance.model import Action, PlanEntry, Reason, Rejection
 
 PLAN = pa.schema(
     [
@@ -55,6 +56,10 @@ CHUNKS = pa.schema(
         ("mentions", pa.string()),
     ]
 )
+REJECTIONS = pa.schema(
+    [(name, pa.string()) for name in ("document_id", "stage", "reason", "detail", "stamp", "artefact")]
+)
+OF_KIND = {"documents": DOCUMENTS, "chunks": CHUNKS, "rejections": REJECTIONS}
 EVIDENCE = pa.schema(
     [
         ("document_id", pa.string()),
@@ -104,6 +109,15 @@ def plan_entries(content: bytes, *, shard: int) -> list[PlanEntry]:
         PlanEntry(**{**row, "document_id": UUID(row["document_id"]), "action": Action(row["action"])})
         for row in table.to_pylist()
     ]
+
+
+def rejection_rows(rejections: Sequence[Rejection]) -> list[dict[str, Any]]:
+    return [{**asdict(one), "document_id": str(one.document_id)} for one in rejections]
+
+
+def rejection(row: dict[str, Any]) -> Rejection:
+    """A row of a rejections artefact as the value that it was."""
+    return Rejection(**{**row, "document_id": UUID(row["document_id"]), "reason": Reason(row["reason"])})
 
 
 def vectors_table(text_digests: Sequence[str], vectors: npt.NDArray[np.float32]) -> pa.Table:

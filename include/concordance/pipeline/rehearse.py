@@ -1,0 +1,93 @@
+"""Rehearse: extract and cut everything that a dry run's plan names, so that what it says is exact and not estimated.
+
+Only artefacts are written: no store, and nothing of the ledger but the kept plan itself. A run that does exactly this
+plan takes up what was extracted here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from concordance import fault_points
+from concordance.errors import Conflict
+from concordance.model import IndexVersion
+from concordance.pipeline import index, tables
+from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.barred import take_back_erased
+from concordance.pipeline.extract import Extracted, extract_shard
+from concordance.pipeline.forecast import exactly
+from concordance.pipeline.references import PlanReference, Rehearsed
+from concordance.settings import Settings
+from concordance.slices import slices
+from concordance.staging import Artefact
+
+_LOOKUP_TEXTS = 1000
+
+
+def rehearse(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> PlanReference:
+    """The plan with exact numbers of chunks, of texts to embed and to reuse, and of documents that cannot pass.
+
+    A repeated call returns the plan as it is. Raises `Conflict` when another index version is live by now,
+    `Unavailable` when the source or the staging area does not answer.
+    """
+    if plan.rehearsed:
+        return plan
+    version = _version(plan, adapters)
+    kept: list[Rehearsed] = []
+    found: Counter[str] = Counter()
+    for shard in range(plan.shards):
+        extracted = extract_shard(plan, shard, version, adapters=adapters, settings=settings, renew=lambda: None)
+        kept.append(_keep(plan, shard, extracted, adapters))
+        texts = sorted({chunk["text_digest"] for chunk in extracted.chunks})
+        known = _known(texts, version, adapters)
+        found.update(
+            chunks=len(extracted.chunks), reuse=known, embed=len(texts) - known, quarantined=len(extracted.rejections)
+        )
+    exact = exactly(plan.estimates["bytes"], found, adapters.ledger.runs.measured(plan.source))
+    rehearsed = replace(
+        plan,
+        counts={**plan.counts, "quarantined": found["quarantined"]},
+        estimates=exact.as_json(),
+        estimated_from=exact.basis,
+        rehearsed=tuple(kept),
+    )
+    with fault_points.around("plan.close"):
+        adapters.ledger.plans.close(plan.plan_id, reference=rehearsed.as_json())
+    return rehearsed
+
+
+def _version(plan: PlanReference, adapters: Adapters) -> IndexVersion:
+    live = adapters.ledger.versions.live()
+    if live is None or live.version != plan.index_version:
+        raise Conflict(f"Index version {plan.index_version} is no longer live: make the plan again")
+    index.require_model(adapters, live)
+    return live
+
+
+def _keep(plan: PlanReference, shard: int, extracted: Extracted, adapters: Adapters) -> Rehearsed:
+    def put(kind: str, rows: list[dict[str, Any]]) -> Artefact:
+        content = tables.to_parquet(rows, tables.OF_KIND[kind])
+        return adapters.staging.put(kind, [str(plan.plan_id), shard], content, rows=len(rows), suffix=".parquet")
+
+    kept = Rehearsed(
+        documents=put("documents", extracted.documents),
+        chunks=put("chunks", extracted.chunks),
+        rejections=put("rejections", tables.rejection_rows(extracted.rejections)),
+    )
+    named = {UUID(row["document_id"]) for row in extracted.documents} | {
+        rejection.document_id for rejection in extracted.rejections
+    }
+    take_back_erased([kept.documents, kept.chunks, kept.rejections], named, adapters=adapters)
+    return kept
+
+
+def _known(texts: list[str], version: IndexVersion, adapters: Adapters) -> int:
+    """How many of the texts a current chunk embeds already."""
+    known = 0
+    for page in slices(texts, _LOOKUP_TEXTS):
+        with adapters.ledger.snapshot() as snapshot:
+            known += len(snapshot.known_texts(version, page))
+    return known
