@@ -24,6 +24,7 @@ READS = {
     "batches": "links_to",
     "plans": "known rejected outcomes kept",
     "publishing": "",
+    "verdicts": "newest",
     "quarantine": "rows count meant",
     "runs": "report measured",
     "settling": "to_settle to_hide",

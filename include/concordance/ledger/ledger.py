@@ -18,19 +18,21 @@ from concordance.ledger.rebuilding import Rebuilding
 from concordance.ledger.repairing import Repairing
 from concordance.ledger.runs import Runs
 from concordance.ledger.settling import Settling
+from concordance.ledger.verdicts import Verdicts
 from concordance.ledger.versions import Versions
 from concordance.settings import Settings
 
 
 class Ledger:
-    """`versions`, `runs`, `plans`, `batches`, `publishing`, `settling`, `erasing` write; `snapshot` reads one
-    moment."""
+    """`versions`, `runs`, `plans`, `verdicts`, `batches`, `publishing`, `settling`, `erasing` write; `snapshot` reads
+    one moment."""
 
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings)
         self.versions = Versions(self._database)
         self.runs = Runs(self._database, lease_seconds=settings.source_lease_seconds)
         self.plans = Plans(self._database)
+        self.verdicts = Verdicts(self._database)
         self.batches = Batches(self._database, lease_seconds=settings.lease_seconds)
         self.publishing = Publishing(self._database)
         self.quarantine = Quarantine(self._database)

@@ -115,7 +115,13 @@ def _carry_out(
         for document_id, reason in sorted(result.rejected.items())
     ]
     with fault_points.around("plan.quarantine"):
-        adapters.ledger.plans.quarantine(plan.plan_id, rejections, rejected_under=rejected_under(version, settings))
+        adapters.ledger.verdicts.record(
+            plan.plan_id,
+            result.gate,
+            kept.as_json(),
+            rejections=rejections,
+            rejected_under=rejected_under(version, settings),
+        )
     if not result.passed:
         _refuse(plan, f"{result.message} (report: {kept.path} in the staging area)", adapters)
     _require_enough(plan, adapters, settings)
