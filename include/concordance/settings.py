@@ -165,6 +165,11 @@ class Settings(BaseModel):
     reader_attempts: int = Field(3, ge=1, le=20, description="times that a search past reader_timeout_seconds starts")
     dense_weight: float = Field(0.5, ge=0, le=1)
 
+    # the pages
+    page_max_rows: int = Field(200, ge=1, le=10_000, description="of one table of a page")
+    page_max_bytes: int = Field(10_000_000, ge=1_000, le=1_000_000_000, description="of what one page is made of")
+    page_timeout_seconds: float = Field(10, ge=0.5, le=600, description="for one call of the ledger by a page")
+
     # operations
     statsd_host: str = Field("", description="empty: no StatsD outside Airflow")
     statsd_prefix: str = Field("concordance", pattern="^[a-z][a-z0-9_]*$")
