@@ -199,7 +199,7 @@ def connected_settings() -> Settings:
 
     Raises `Misconfigured` when a connection is missing or has no host.
     """
-    neo4j, qdrant, ledger = (_connection(name) for name in (NEO4J_CONNECTION, QDRANT_CONNECTION, LEDGER_CONNECTION))
+    neo4j, qdrant = (_connection(name) for name in (NEO4J_CONNECTION, QDRANT_CONNECTION))
     return load_settings(
         {
             "neo4j_url": _bolt_url(neo4j),
@@ -208,10 +208,24 @@ def connected_settings() -> Settings:
             "neo4j_database": neo4j.schema or "",
             "qdrant_url": f"{qdrant.schema or 'http'}://{_address(qdrant, 6333)}",
             "qdrant_api_key": qdrant.password or "",
-            "ledger_url": f"postgresql://{ledger.login}@{_address(ledger, 5432)}/{ledger.schema}",
-            "ledger_password": ledger.password or "",
+            **_ledger(),
         }
     )
+
+
+def ledger_settings() -> Settings:
+    """The settings with the ledger's address and secret alone, for the pages: they ask no store, and the rules for the
+    graph's address would bring its driver into the API server. Raises as `connected_settings`.
+    """
+    return load_settings(_ledger())
+
+
+def _ledger() -> dict[str, str]:
+    ledger = _connection(LEDGER_CONNECTION)
+    return {
+        "ledger_url": f"postgresql://{ledger.login}@{_address(ledger, 5432)}/{ledger.schema}",
+        "ledger_password": ledger.password or "",
+    }
 
 
 def _connection(name: str) -> Connection:

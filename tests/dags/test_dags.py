@@ -37,8 +37,9 @@ def test_every_file_is_imported_without_an_error(dags: dict[str, Any]) -> None:
     assert set(dags["dags"]) == {path.stem for path in (ROOT / "dags").glob("*.py")}
 
 
-def test_parsing_loads_no_driver_and_no_model_library(dags: dict[str, Any]) -> None:
+def test_dags_and_plugins_load_no_driver_no_model_library_and_no_web_framework(dags: dict[str, Any]) -> None:
     assert dags["heavy"] == []
+    assert dags["links"] == ["Gate result"]
 
 
 def test_parsing_costs_less_than_two_seconds_of_a_processor(dags: dict[str, Any]) -> None:

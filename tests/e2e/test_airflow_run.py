@@ -53,7 +53,20 @@ def the_first_run_brings_every_document(house: House) -> Live:
     assert uris(live) == {"lease.md", "sweep.md", "token.md", "plans.md", "gates.md"}
     assert live == house.live_in_vectors("notes")
     assert house.verify().is_sound
+    the_task_of_a_gate_leads_to_what_the_gate_said(house, ended.run_id)
     return live
+
+
+def the_task_of_a_gate_leads_to_what_the_gate_said(house: House, run_id: str) -> None:
+    address = house.link(run_id, "check_documents", "Gate result")
+    assert address
+    status, page = house.visit(address, token=house.token())
+    assert status == 200
+    assert "Gate documents: passed" in page
+    assert "documents evaluated</dt><dd>5</dd>" in page
+    assert house.visit(address)[0] == 401
+    assert house.visit(address, token=house.token(role=None))[0] == 403
+    assert house.link(run_id, "publish", "Gate result") is None
 
 
 def a_run_without_changes_skips_its_stages_and_writes_nothing(house: House, before: Live) -> None:

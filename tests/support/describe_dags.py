@@ -1,5 +1,7 @@
-"""Parse dags/ as the DAG processor does and print what came of it as JSON. Run in a process of its own: what parsing
-imports can only be seen where nothing else was imported."""
+"""Parse dags/ as the DAG processor does, load plugins/ as every process does, and print what came of it as JSON.
+
+Run in a process of its own: what parsing imports can only be seen where nothing else was imported.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from typing import Any
 HEAVY = (
     *("torch", "transformers", "sentence_transformers", "great_expectations", "pandas", "pyarrow"),
     *("neo4j", "qdrant_client", "psycopg", "psycopg2", "xberg", "semantic_text_splitter", "tokenizers"),
+    *("fastapi", "jinja2", "concordance.serving"),
 )
 
 
@@ -51,6 +54,7 @@ def describe_task(task: Any) -> dict[str, Any]:
 
 def main(folder: str) -> None:
     with contextlib.redirect_stdout(sys.stderr):
+        from airflow import plugins_manager
         from airflow.dag_processing.dagbag import DagBag
         from airflow.serialization.serialized_objects import DagSerialization
 
@@ -58,6 +62,7 @@ def main(folder: str) -> None:
         started = time.process_time()
         bag = DagBag(folder, bundle_name="dags-folder")
         parse_cpu_seconds = time.process_time() - started
+        links = plugins_manager.get_global_operator_extra_links()
         imported = set(sys.modules) - before
         for dag in bag.dags.values():
             DagSerialization.to_dict(dag)
@@ -66,6 +71,7 @@ def main(folder: str) -> None:
             {
                 "import_errors": {path.rsplit("/", 1)[-1]: error for path, error in bag.import_errors.items()},
                 "dags": {dag_id: describe(dag) for dag_id, dag in bag.dags.items()},
+                "links": [link.name for link in links],
                 "heavy": sorted(set(HEAVY) & imported),
                 "parse_cpu_seconds": parse_cpu_seconds,
             }

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import http.client
 import warnings
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import jwt
 import neo4j
 from qdrant_client import QdrantClient, models
 
 from concordance.consistency import VerifyReport, verify
+from concordance.local import airflow as airflow_programs
 from concordance.local import state
 from concordance.local.airflow_api import AirflowApi, RunState
 from concordance.pipeline.adapters import open_adapters
@@ -64,6 +68,27 @@ class House:
     def report(self, ended: RunState) -> dict[str, Any]:
         report: dict[str, Any] = self.api.result(DAG, ended.run_id, "report")
         return report
+
+    def link(self, run_id: str, task_id: str, name: str) -> str | None:
+        """Where a task's link of this name leads to; None where the task shows none."""
+        path = f"/api/v2/dags/{DAG}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}/links"
+        address: str | None = self.api.call("GET", path)["extra_links"].get(name)
+        return address
+
+    def visit(self, path: str, *, token: str | None = None) -> tuple[int, str]:
+        """Status and content of a page, as a browser gets it that carries Airflow's cookie with this token."""
+        with closing(http.client.HTTPConnection("127.0.0.1", self.settings.airflow_port, timeout=60)) as connection:
+            connection.request("GET", path, headers={"Cookie": f"_token={token}"} if token else {})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    def token(self, **claims: Any) -> str:
+        """The admin's token, or one that says something else of its bearer."""
+        secrets = state.read_secrets(state.locate(self.settings))
+        login = {"username": airflow_programs.ADMIN, "password": secrets["airflow_admin_password"]}
+        token = str(self.api.call("POST", "/auth/token", login)["access_token"])
+        header, said = jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
+        return jwt.encode({**said, **claims}, secrets["airflow_jwt_secret"], algorithm=header["alg"], headers=header)
 
     def log(self, program: str) -> str:
         """The log of one of the deployment's programs."""
