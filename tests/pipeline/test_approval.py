@@ -105,6 +105,8 @@ def test_a_plan_that_waits_holds_nothing_and_another_run_goes_first(world: World
     edit(world, *WORDS[:3])
     plan = waiting(world)
     assert world.ledger.runs.report(plan.run_id)["state"] == "waiting"  # type: ignore[index]
+    # A second attempt of the task that planned holds nothing either.
+    assert make_plan(RunRequest(SOURCE, plan.run_id), adapters=world.adapters, settings=world.settings) == plan
     assert run(world, approved=True).counts["committed"] == 3
     with pytest.raises(Conflict, match=f"Plan {plan.plan_id} is not what an ingest would do now"):
         take_up(world, plan.run_id, approved=True)

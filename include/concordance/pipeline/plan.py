@@ -55,6 +55,9 @@ def make_plan(request: RunRequest, *, adapters: Adapters, settings: Settings) ->
     if made is not None:
         earlier = PlanReference.from_json(made)
         if not (earlier.needs_approval and request.approved):
+            if earlier.needs_approval:
+                # Waiting holds nothing, also when it is a second attempt that begins to wait.
+                adapters.ledger.runs.release(run_id=request.run_id, source=request.source)
             return earlier
         planned = earlier
     version = index.ensure_live(adapters, settings)
