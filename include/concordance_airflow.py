@@ -369,10 +369,10 @@ class Approval(ApprovalOperator):
 
 def _answer(event: Mapping[str, Any]) -> str:
     """What was said to a plan that needs approval, and by whom, as far as Airflow knows."""
-    who = (event.get("responded_by_user") or {}).get("name")
+    who = (event.get("responded_by_user") or {}).get("name") or "unknown"
     if event.get("chosen_options") == [ApprovalOperator.APPROVE]:
-        return f"Approved by {who or 'unknown'}"[:200]
-    return (f"Rejected by {who}" if who else "Rejected, because nobody answered in time")[:200]
+        return f"Approved by {who}"[:200]
+    return ("Rejected, because nobody answered in time" if event.get("timedout") else f"Rejected by {who}")[:200]
 
 
 def shards(stored: Iterable[dict[str, Any]] | None) -> list[ShardReference]:

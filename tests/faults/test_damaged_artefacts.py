@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -118,7 +118,7 @@ def test_a_damaged_file_is_detected_before_any_store_is_written(
         if name in handed_on:
             assert loads == "detected", story
         # What passed was not needed, or the reference says what it said; either way, every stage ends as before.
-        assert again == "detected" or _prepare(house, plan) == shard, story
+        assert again == "detected" or replace(_prepare(house, plan), seconds=shard.seconds) == shard, story
     load(plan, shard, adapters=house.adapters, settings=settings)
     publish(plan, adapters=house.adapters, settings=settings)
     report(plan, adapters=house.adapters)

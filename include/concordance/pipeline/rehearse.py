@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any
 from uuid import UUID
 
 from concordance import fault_points
@@ -22,7 +21,6 @@ from concordance.pipeline.forecast import exactly
 from concordance.pipeline.references import PlanReference, Rehearsed
 from concordance.settings import Settings
 from concordance.slices import slices
-from concordance.staging import Artefact
 
 _LOOKUP_TEXTS = 1000
 
@@ -68,14 +66,14 @@ def _version(plan: PlanReference, adapters: Adapters) -> IndexVersion:
 
 
 def _keep(plan: PlanReference, shard: int, extracted: Extracted, adapters: Adapters) -> Rehearsed:
-    def put(kind: str, rows: list[dict[str, Any]]) -> Artefact:
-        content = tables.to_parquet(rows, tables.OF_KIND[kind])
-        return adapters.staging.put(kind, [str(plan.plan_id), shard], content, rows=len(rows), suffix=".parquet")
-
+    inputs, staging = [str(plan.plan_id), shard], adapters.staging
+    documents = tables.to_parquet(extracted.documents, tables.DOCUMENTS)
+    chunks = tables.to_parquet(extracted.chunks, tables.CHUNKS)
+    rejections = tables.to_parquet(tables.rejection_rows(extracted.rejections), tables.REJECTIONS)
     kept = Rehearsed(
-        documents=put("documents", extracted.documents),
-        chunks=put("chunks", extracted.chunks),
-        rejections=put("rejections", tables.rejection_rows(extracted.rejections)),
+        documents=staging.put("documents", inputs, documents, rows=len(extracted.documents), suffix=".parquet"),
+        chunks=staging.put("chunks", inputs, chunks, rows=len(extracted.chunks), suffix=".parquet"),
+        rejections=staging.put("rejections", inputs, rejections, rows=len(extracted.rejections), suffix=".parquet"),
     )
     named = {UUID(row["document_id"]) for row in extracted.documents} | {
         rejection.document_id for rejection in extracted.rejections

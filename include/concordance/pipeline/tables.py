@@ -59,7 +59,6 @@ CHUNKS = pa.schema(
 REJECTIONS = pa.schema(
     [(name, pa.string()) for name in ("document_id", "stage", "reason", "detail", "stamp", "artefact")]
 )
-OF_KIND = {"documents": DOCUMENTS, "chunks": CHUNKS, "rejections": REJECTIONS}
 EVIDENCE = pa.schema(
     [
         ("document_id", pa.string()),
