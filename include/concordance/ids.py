@@ -19,8 +19,10 @@ from uuid import UUID, uuid5
 NAMESPACE = UUID("6f1d3a52-7c0e-5b7e-9a51-0c9d5f4b2e10")
 
 # Characters that are invisible or steer the writing direction: two spellings that differ only in them look the same.
+# Control characters that are spaces stay: names are single-spaced.
 _INVISIBLE = dict.fromkeys(
     (
+        *(code for code in (*range(0x20), *range(0x7F, 0xA0)) if not chr(code).isspace()),
         *(0x00AD, 0x034F, 0x061C, 0x180E, 0xFEFF),
         *range(0x200B, 0x2010),
         *range(0x202A, 0x202F),
@@ -120,7 +122,7 @@ def node_key(index_version: int, identity: str | UUID) -> str:
 
 def normalise_name(name: str) -> str:
     """Compatibility-composed, case-folded, look-alike letters as Latin, no invisible characters, single-spaced."""
-    if name.isascii():
+    if name.isascii() and name.isprintable():
         return " ".join(name.lower().split())
     folded = unicodedata.normalize("NFKC", name.translate(_INVISIBLE)).casefold()
     composed = " ".join(unicodedata.normalize("NFKC", folded).split())

@@ -18,8 +18,18 @@ from concordance.errors import Misconfigured, PoisonDocument, Transient, Unavail
 from concordance.model import IndexVersion, Reason
 from concordance.settings import Settings
 from concordance.stores import open_graph
-from contract.graph_contract import SECONDS, GraphContract, at_once, full, rows, settle, sweep, write
-from support.index_rows import Written, graph_batch, index_version
+from contract.graph_contract import (
+    HOSTILE_NAMES,
+    SECONDS,
+    GraphContract,
+    at_once,
+    full,
+    rows,
+    settle,
+    sweep,
+    write,
+)
+from support.index_rows import Written, graph_batch, index_version, link_rows
 from support.silent_proxy import closed_port, silent_after
 
 # Fast failures: what is tested is the error, not the patience.
@@ -106,6 +116,31 @@ class BoltGraphContract(GraphContract):
             assert set(graph.scan(version)) == whole, change
         raw.values("MATCH (c:Chunk {key: $key}) SET c.live = false", key=key)
         assert graph.contents(version, [document.key])[document.key].live == 1
+
+    def test_a_hostile_string_never_becomes_a_label_a_type_or_the_name_of_a_property(
+        self, graph: Any, raw: RawBoltGraph, version: IndexVersion
+    ) -> None:
+        plain, hostile = full("plain"), full("hostile", generation=2)
+        write(graph, version, plain, Written("target"))
+        graph.write_links(version, link_rows(plain), timeout_seconds=SECONDS)
+        before = _vocabulary(raw, version)
+        batch = graph_batch(version, hostile)
+        for name in HOSTILE_NAMES:
+            # The closed sets end at the model: an adapter must not rely on them.
+            graph.write(
+                version,
+                replace(
+                    batch,
+                    entities=tuple(replace(row, type=name) for row in batch.entities),
+                    document_entities=tuple(replace(row, role=name) for row in batch.document_entities),
+                    relations=tuple(replace(row, kind=name) for row in batch.relations),
+                ),
+                timeout_seconds=SECONDS,
+            )
+            links = [replace(row, kind=name) for row in link_rows(hostile)]
+            graph.write_links(version, links, timeout_seconds=SECONDS)
+        assert _vocabulary(raw, version) == before
+        assert graph.contents(version, [plain.key])[plain.key].chunks == len(plain.texts)
 
     def test_an_entity_under_another_name_is_found_and_written_over(
         self, graph: Any, raw: RawBoltGraph, version: IndexVersion
@@ -283,3 +318,12 @@ class BoltGraphContract(GraphContract):
         at_once(*(lambda writer=writer: batches(writer) for writer in range(8)))
         assert rows(graph, version)["entities"] == 200
         assert rows(graph, version)["mentions"] == 8 * 5 * 200
+
+
+def _vocabulary(raw: RawBoltGraph, version: IndexVersion) -> set[str]:
+    """Every label, type and name of a property among the rows of a version."""
+    queries = (
+        "MATCH (n {index_version: $version}) UNWIND labels(n) + keys(n) AS word RETURN DISTINCT word",
+        "MATCH ({index_version: $version})-[r]->() UNWIND [type(r)] + keys(r) AS word RETURN DISTINCT word",
+    )
+    return {row[0] for query in queries for row in raw.values(query, version=version.version)}
