@@ -78,8 +78,18 @@ class Settings(BaseModel):
     max_documents_per_source: int = Field(2_000_000, ge=1, le=100_000_000)
     max_document_bytes: int = Field(50_000_000, ge=1, le=1_000_000_000)
     max_text_bytes: int = Field(10_000_000, ge=1, le=100_000_000)
+    max_pages: int = Field(2_000, ge=1, le=1_000_000, description="of a PDF, slide deck or workbook")
+    max_expanded_bytes: int = Field(
+        100_000_000, ge=1_000_000, le=10_000_000_000, description="of a document that is packed, unpacked"
+    )
+    max_expansion_ratio: int = Field(
+        100, ge=2, le=10_000, description="unpacked bytes for each packed one, beyond the first million"
+    )
+    max_packed_files: int = Field(10_000, ge=1, le=1_000_000, description="in a document that is packed")
     parser_memory_bytes: int = Field(512_000_000, ge=64_000_000, le=16_000_000_000)
-    parser_timeout_seconds: float = Field(60, gt=0, le=3600)
+    parser_cpu_seconds: int = Field(60, ge=1, le=3600, description="of a document")
+    parser_timeout_seconds: float = Field(60, gt=0, le=3600, description="of a document")
+    parser_open_files: int = Field(64, ge=16, le=1_000)
 
     # chunking: frozen with the index version
     chunk_min_tokens: int = Field(120, ge=16, le=4096)
@@ -243,6 +253,10 @@ _RUN_SETTINGS = frozenset(
     {
         "max_document_bytes",
         "max_text_bytes",
+        "max_pages",
+        "max_expanded_bytes",
+        "max_expansion_ratio",
+        "max_packed_files",
         "max_chunks_per_document",
         "max_name_characters",
         "batch_chunks",

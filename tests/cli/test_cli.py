@@ -211,6 +211,9 @@ def test_the_status_of_a_stack_that_was_never_started_is_not_healthy(run: Progra
     shown = json.loads(ended.stdout)
     assert shown["healthy"] is False
     assert {service["condition"] for service in shown["services"]} == {"stopped"}
+    parser = {each["restriction"]: each["how"] for each in shown["parser"] if each["in_force"]}
+    assert parser["wall time"] == "60 s a document, by its parent"
+    assert parser["environment"] == "empty"
 
 
 def test_down_with_nothing_to_stop_is_no_error(run: Program) -> None:

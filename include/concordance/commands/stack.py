@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from concordance.commands.common import Add, add_json, read_settings
 from concordance.commands.output import print_json, print_table, say
+from concordance.errors import Misconfigured
 
 if TYPE_CHECKING:
     from concordance.local.health import StackStatus
     from concordance.local.probes import Probe
+    from concordance.parsing.restrictions import Restriction
     from concordance.settings import Settings
 
 
@@ -30,7 +32,8 @@ def add_commands(add: Add) -> None:
         help="what of the local stack runs, and whether it is healthy",
         description="Ask every service how it is, and every store for an answer to its driver. Exit code 1 unless all "
         "that was started is healthy and every store answers. A circuit belongs to one process: the one shown is that "
-        "of this command's own attempt; a worker's is in its log and in the metric store.circuit.",
+        "of this command's own attempt; a worker's is in its log and in the metric store.circuit. Last comes what "
+        "confines the process that reads documents, and what this machine does not allow; it is no part of the health.",
     )
     add_json(parser)
     parser = add(
@@ -59,7 +62,21 @@ def status(arguments: argparse.Namespace) -> int:
     elsewhere = (settings.ledger_url, settings.neo4j_url, settings.qdrant_url)
     probes = _probes(settings) if any(elsewhere) or not found.is_stopped else []
     answers = all(each.answers for each in probes)
-    return _show(found, arguments, is_well=found.is_healthy and answers, probes=probes)
+    is_well = found.is_healthy and answers
+    return _show(found, arguments, is_well=is_well, probes=probes, restrictions=_restrictions(settings))
+
+
+def _restrictions(settings: Settings) -> Sequence[Restriction]:
+    from concordance.parsing.parser import Parser
+    from concordance.parsing.restrictions import Restriction
+
+    try:
+        with Parser(settings) as parser:
+            return parser.restrictions
+    except Misconfigured as error:
+        # The services are shown all the same.
+        say(str(error))
+        return [Restriction("process", None)]
 
 
 def _probes(settings: Settings) -> list[Probe]:
@@ -76,7 +93,14 @@ def down(arguments: argparse.Namespace) -> int:
     return _show(found, arguments, is_well=found.is_stopped)
 
 
-def _show(found: StackStatus, arguments: argparse.Namespace, *, is_well: bool, probes: Sequence[Probe] = ()) -> int:
+def _show(
+    found: StackStatus,
+    arguments: argparse.Namespace,
+    *,
+    is_well: bool,
+    probes: Sequence[Probe] = (),
+    restrictions: Sequence[Restriction] = (),
+) -> int:
     if arguments.json:
         print_json(
             {
@@ -105,6 +129,10 @@ def _show(found: StackStatus, arguments: argparse.Namespace, *, is_well: bool, p
                     }
                     for each in probes
                 ],
+                "parser": [
+                    {"restriction": each.name, "in_force": each.how is not None, "how": each.how}
+                    for each in restrictions
+                ],
             }
         )
     else:
@@ -121,6 +149,14 @@ def _show(found: StackStatus, arguments: argparse.Namespace, *, is_well: bool, p
                 (
                     (each.store.value, "yes" if each.answers else "no", each.server, each.circuit, each.detail)
                     for each in probes
+                ),
+            )
+        if restrictions:
+            print_table(
+                ("parser", "in force", "how"),
+                (
+                    (each.name, "yes" if each.how else "no", each.how or "not possible on this machine")
+                    for each in restrictions
                 ),
             )
     return 0 if is_well else 1

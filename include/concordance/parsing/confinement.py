@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import selectors
 import signal
 import subprocess
@@ -22,6 +23,8 @@ import psutil
 
 from concordance.errors import Misconfigured
 from concordance.parsing import frames
+from concordance.parsing.restrictions import Restriction
+from concordance.settings import Settings
 
 CHILD = Path(__file__).with_name("child.py")
 _WATCH_SECONDS = 0.02
@@ -41,18 +44,17 @@ class ChildEnded(Exception):
 
 class ConfinedChild:
     """A child process for many requests. `command` is another program that speaks the same frames; its arguments are
-    the memory limit in bytes and the processor limit in seconds."""
+    the limits of memory in bytes, of processor time in seconds and of open files."""
 
-    def __init__(self, *, memory_bytes: int, timeout_seconds: float, command: Sequence[str] | None = None) -> None:
-        self._memory_bytes = memory_bytes
-        self._timeout_seconds = timeout_seconds
-        cpu_seconds = max(1, round(timeout_seconds))
+    def __init__(self, settings: Settings, *, command: Sequence[str] | None = None) -> None:
+        self._settings = settings
         # -I: no PYTHON* variables, no user packages, no working directory on the path.
         program = command or (sys.executable, "-I", "-X", "utf8", str(CHILD))
-        self._command = (*program, str(memory_bytes), str(cpu_seconds))
+        limits = (settings.parser_memory_bytes, settings.parser_cpu_seconds, settings.parser_open_files)
+        self._command = (*program, *map(str, limits))
         self._process: subprocess.Popen[bytes] | None = None
         self._watched: psutil.Process | None = None
-        self.isolation: tuple[str, ...] = ()
+        self.restrictions: tuple[Restriction, ...] = ()
         self.served = 0
         """Requests that the running child has answered."""
 
@@ -97,19 +99,39 @@ class ConfinedChild:
                 f"the parser's process did not start ({ended.detail}): run this by hand to see why: "
                 f"{' '.join(self._command)}"
             ) from None
-        stated = header.get("isolation", [])
-        self.isolation = (*map(str, stated), "wall time", "resident memory")
+        stated = header.get("restrictions", [])
+        self.restrictions = (*self._own_restrictions(), *(Restriction(str(name), how) for name, how in stated))
 
-    def ask(self, header: dict[str, Any], body: bytes, *, max_body_bytes: int) -> tuple[dict[str, Any], bytes]:
+    def _own_restrictions(self) -> list[Restriction]:
+        """What needs nothing of the machine: the parent looks and ends the child, the readers count."""
+        of = self._settings
+        every = f"looked at every {_WATCH_SECONDS * 1000:g} ms"
+        document = (
+            f"{of.max_text_bytes} bytes of text, {of.max_pages} pages, {of.max_expanded_bytes} bytes unpacked, "
+            f"{of.max_packed_files} packed files"
+        )
+        return [
+            Restriction("resident memory", f"{of.parser_memory_bytes} bytes, {every} by its parent"),
+            Restriction("wall time", f"{of.parser_timeout_seconds:g} s a document, by its parent"),
+            Restriction("answer", f"{of.max_text_bytes} bytes, by its parent"),
+            Restriction("document", f"{document}, by its readers"),
+        ]
+
+    def ask(self, header: dict[str, Any], body: bytes) -> tuple[dict[str, Any], bytes]:
         """The child's answer. Raises `ChildEnded`; the next call starts a new child."""
         self.start()
-        answer = self._exchange(
-            frames.pack(header, body),
-            deadline=time.monotonic() + self._timeout_seconds,
-            max_body_bytes=max_body_bytes,
+        # A second answer to an earlier question, still on its way, does not know this one's word.
+        word = secrets.token_hex(16)
+        answered, content = self._exchange(
+            frames.pack({**header, "asked": word}, body),
+            deadline=time.monotonic() + self._settings.parser_timeout_seconds,
+            max_body_bytes=self._settings.max_text_bytes,
         )
+        if answered.get("asked") != word:
+            self.stop()
+            raise ChildEnded("parser_failed", "it answered with something that is no answer")
         self.served += 1
-        return answer
+        return answered, content
 
     def stop(self) -> None:
         """End the child, at once, and leave nothing behind."""
@@ -184,12 +206,14 @@ class ConfinedChild:
         return bool(part)
 
     def _watch(self, deadline: float) -> None:
-        if self.resident_bytes > self._memory_bytes:
+        if self.resident_bytes > self._settings.parser_memory_bytes:
             self.stop()
-            raise ChildEnded("parser_killed", f"it needed more than {self._memory_bytes} bytes of memory")
+            raise ChildEnded(
+                "parser_killed", f"it needed more than {self._settings.parser_memory_bytes} bytes of memory"
+            )
         if time.monotonic() > deadline:
             self.stop()
-            raise ChildEnded("parser_timeout", f"it was not done after {self._timeout_seconds:g} s")
+            raise ChildEnded("parser_timeout", f"it was not done after {self._settings.parser_timeout_seconds:g} s")
 
     def _ended(self) -> ChildEnded:
         """What a closed pipe means: the child died by itself."""

@@ -11,12 +11,11 @@ import asyncio
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from concordance.parsing import encoding, html_page, markdown
+from concordance.parsing import encoding, html_page, markdown, packed
 from concordance.parsing.formats import Format, Route, detect
+from concordance.parsing.limits import Limits, Poison
 
 _MAX_SOURCE_FACTOR = 8
-_MAX_EXPANDED_BYTES = 100_000_000
-_MAX_PAGES = 2_000
 _ARCHIVES = frozenset(
     {
         "application/zip",
@@ -31,20 +30,12 @@ _MESSAGES = (
     ("unsupported format", "unknown_format", "no parser for this format"),
     ("security limit exceeded", "too_large", "it expands beyond the limits"),
     ("limit exceeded", "too_large", "it expands beyond the limits"),
-    ("compression ratio", "too_large", "it expands beyond the limits"),
+    ("zip bomb", "too_large", "it expands beyond the limits"),
+    ("too many pages", "too_large", "more pages than allowed"),
     ("timed out", "parser_timeout", "the parser gave up"),
     ("password", "parser_failed", "it is encrypted"),
     ("encrypted", "parser_failed", "it is encrypted"),
 )
-
-
-class Poison(Exception):
-    """This document cannot be read; `reason` is its code, `detail` a fixed phrase that quotes nothing."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
 
 
 class Extracted(NamedTuple):
@@ -53,27 +44,27 @@ class Extracted(NamedTuple):
     targets: tuple[str, ...]
 
 
-def extract(content: bytes, *, media_type: str | None, name: str, max_text_bytes: int) -> Extracted:
+def extract(content: bytes, *, media_type: str | None, name: str, limits: Limits) -> Extracted:
     """Markdown, title and link targets of one document. Raises `Poison`."""
     found = detect(content, declared=media_type, name=name)
     if found is None:
         raise Poison("unknown_format", "binary content of no known format")
-    if found.is_text and len(content) > _MAX_SOURCE_FACTOR * max_text_bytes:
+    if found.is_text and len(content) > _MAX_SOURCE_FACTOR * limits.max_text_bytes:
         raise Poison("too_large", "more text than allowed")
     try:
-        extracted = _read(content, found, name, max_text_bytes)
+        extracted = _read(content, found, name, limits)
     except encoding.BadEncoding:
         raise Poison("bad_encoding", "its encoding cannot be told: save it as UTF-8") from None
     # Character references (`&#x202e;`) bring back what was cleaned from the bytes.
     extracted = extracted._replace(markdown=encoding.clean(extracted.markdown))
-    if len(extracted.markdown.encode()) > max_text_bytes:
+    if len(extracted.markdown.encode()) > limits.max_text_bytes:
         raise Poison("too_large", "more text than allowed")
     if not any(map(str.isalnum, extracted.markdown)):
         raise Poison("no_text", "it holds no text: a scan or an image needs to be made readable first")
     return extracted
 
 
-def _read(content: bytes, found: Format, name: str, max_text_bytes: int) -> Extracted:
+def _read(content: bytes, found: Format, name: str, limits: Limits) -> Extracted:
     if found.route is Route.MARKDOWN:
         return Extracted(*_astuple(markdown.tidy(encoding.decode(content))))
     if found.route is Route.TEXT:
@@ -81,32 +72,34 @@ def _read(content: bytes, found: Format, name: str, max_text_bytes: int) -> Extr
     if found.route is Route.RST:
         from concordance.parsing.restructured import to_html
 
-        return _from_html(to_html(encoding.decode(content)), is_page=False)
+        return _from_html(to_html(encoding.decode(content)), limits, is_page=False)
     if found.route is Route.HTML:
         page = encoding.decode(content, charset=encoding.html_charset(content))
-        return _of_page(page)
+        return _of_page(page, limits)
     if found.is_text:
         content = encoding.decode(content).encode()
-    return _from_native(content, found.media_type, name)
+    if content.startswith(packed.START):
+        packed.check(content, limits)
+    return _from_native(content, found.media_type, name, limits)
 
 
 def _astuple(tidied: markdown.Tidied) -> tuple[str, str | None, tuple[str, ...]]:
     return tidied.markdown, tidied.title, tidied.targets
 
 
-def _of_page(page: str) -> Extracted:
+def _of_page(page: str, limits: Limits) -> Extracted:
     """The page's main content; the whole page when what it marks as content holds no text."""
     title = html_page.page_title(page)
     main = html_page.main_content(page)
     if main is not None:
-        extracted = _from_html(main, is_page=True)
+        extracted = _from_html(main, limits, is_page=True)
         if any(map(str.isalnum, extracted.markdown)):
             return extracted._replace(title=extracted.title or title)
-    extracted = _from_html(page, is_page=True)
+    extracted = _from_html(page, limits, is_page=True)
     return extracted._replace(title=extracted.title or title)
 
 
-def _from_html(body: str, *, is_page: bool) -> Extracted:
+def _from_html(body: str, limits: Limits, *, is_page: bool) -> Extracted:
     """HTML by the native parser; `is_page`: with the site's navigation, which goes."""
     from xberg import ConversionOptions, PreprocessingOptions
 
@@ -116,12 +109,12 @@ def _from_html(body: str, *, is_page: bool) -> Extracted:
     body = html_page.without_images(body)
     if "<html" not in body[:1000].lower():
         body = f"<html><body>{body}</body></html>"
-    document = _native(body.encode(), media_type="text/html", name="", html_options=options)
+    document = _native(body.encode(), _configuration(limits, html_options=options), media_type="text/html", name="")
     return Extracted(*_astuple(markdown.tidy(encoding.clean(document.content))))
 
 
-def _from_native(content: bytes, media_type: str | None, name: str) -> Extracted:
-    document = _native(content, media_type=media_type, name=name, html_options=None)
+def _from_native(content: bytes, media_type: str | None, name: str, limits: Limits) -> Extracted:
+    document = _native(content, _configuration(limits), media_type=media_type, name=name)
     if document.mime_type in _ARCHIVES:
         raise Poison("unknown_format", "an archive is no document: unpack it")
     tidied = markdown.tidy(encoding.clean(document.content))
@@ -130,7 +123,7 @@ def _from_native(content: bytes, media_type: str | None, name: str) -> Extracted
     return Extracted(tidied.markdown, tidied.title or title, tidied.targets)
 
 
-def _native(content: bytes, *, media_type: str | None, name: str, html_options: Any) -> Any:
+def _native(content: bytes, configuration: Any, *, media_type: str | None, name: str) -> Any:
     """The native parser's result for one document. Raises `Poison`; its own messages quote documents and stay here."""
     import xberg
 
@@ -142,7 +135,7 @@ def _native(content: bytes, *, media_type: str | None, name: str, html_options: 
         filename=_safe_name(name) if media_type is None else None,
     )
     try:
-        result = _loop().run_until_complete(xberg.extract(given, _configuration(html_options)))
+        result = _loop().run_until_complete(xberg.extract(given, configuration))
     except Exception as error:
         raise _poison(str(error)) from None
     if not result.results:
@@ -150,7 +143,7 @@ def _native(content: bytes, *, media_type: str | None, name: str, html_options: 
     return result.results[0]
 
 
-def _configuration(html_options: Any) -> Any:
+def _configuration(limits: Limits, *, html_options: Any = None) -> Any:
     from xberg import ExtractionConfig, SecurityLimits
 
     return ExtractionConfig(
@@ -161,7 +154,11 @@ def _configuration(html_options: Any) -> Any:
         escape_markdown=False,
         html_options=html_options,
         security_limits=SecurityLimits(
-            max_archive_size=_MAX_EXPANDED_BYTES, max_content_size=_MAX_EXPANDED_BYTES, max_pages=_MAX_PAGES
+            max_archive_size=limits.max_expanded_bytes,
+            max_content_size=limits.max_expanded_bytes,
+            max_compression_ratio=limits.max_expansion_ratio,
+            max_files_in_archive=limits.max_packed_files,
+            max_pages=limits.max_pages,
         ),
     )
 

@@ -4,8 +4,8 @@
         parsed = parser.parse(raw)
 
 One child serves many documents. A document that kills or hangs it is refused with its reason and the next one gets a
-new child. A death is blamed on a document only when the child had read no other before: memory that an earlier one left
-behind must not condemn it, so it is tried once more in a fresh child.
+new child. A death, or an answer that is none, is blamed on a document only when the child had read no other before:
+what an earlier one left behind must not condemn it, so it is tried once more in a fresh child.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from concordance.errors import PoisonDocument
 from concordance.model import ParsedDocument, RawDocument, Reason
 from concordance.parsing.confinement import ChildEnded, ConfinedChild
 from concordance.parsing.inline import MAX_TARGET_CHARACTERS, MAX_TARGETS
+from concordance.parsing.limits import Limits
 from concordance.parsing.markdown import MAX_TITLE_CHARACTERS
+from concordance.parsing.restrictions import Restriction
 from concordance.settings import Settings
 
 _ADVICE = {
     Reason.UNKNOWN_FORMAT: "convert it to a known format, or leave it out by the source's glob",
     Reason.PARSER_KILLED: "split it, or raise parser_memory_bytes",
-    Reason.PARSER_TIMEOUT: "split it, or raise parser_timeout_seconds",
-    Reason.TOO_LARGE: "split it, or raise max_text_bytes",
+    Reason.PARSER_TIMEOUT: "split it, or raise parser_timeout_seconds and parser_cpu_seconds",
+    Reason.TOO_LARGE: "split it, or raise max_text_bytes, max_expanded_bytes or max_pages",
 }
 
 
@@ -34,13 +36,9 @@ class Parser:
 
     def __init__(self, settings: Settings, *, command: Sequence[str] | None = None) -> None:
         self._max_document_bytes = settings.max_document_bytes
-        self._max_text_bytes = settings.max_text_bytes
+        self._limits = {name: getattr(settings, name) for name in Limits._fields}
         self._recycle_bytes = settings.parser_memory_bytes // 2
-        self._child = ConfinedChild(
-            memory_bytes=settings.parser_memory_bytes,
-            timeout_seconds=settings.parser_timeout_seconds,
-            command=command,
-        )
+        self._child = ConfinedChild(settings, command=command)
 
     def __enter__(self) -> Self:
         self._child.start()
@@ -56,9 +54,14 @@ class Parser:
         self._child.stop()
 
     @property
-    def isolation(self) -> tuple[str, ...]:
-        """What confines the child on this machine, for people: limits, and "no network" where the kernel allows it."""
-        return self._child.isolation
+    def restrictions(self) -> tuple[Restriction, ...]:
+        """What confines the child on this machine, and what cannot, once it was started."""
+        return self._child.restrictions
+
+    @property
+    def child_pid(self) -> int | None:
+        """The process id of the running child."""
+        return self._child.pid
 
     def parse(self, raw: RawDocument) -> ParsedDocument:
         """The document as Markdown. Raises `PoisonDocument` with a `Reason`; the parser can be used on."""
@@ -82,13 +85,13 @@ class Parser:
     def _ask(self, raw: RawDocument) -> tuple[dict[str, Any], bytes]:
         if self._child.resident_bytes > self._recycle_bytes:
             self._child.stop()
-        request = {"media_type": raw.media_type, "name": raw.uri[-255:], "max_text_bytes": self._max_text_bytes}
+        request = {"media_type": raw.media_type, "name": raw.uri[-255:], "limits": self._limits}
         while True:
             served = self._child.served
             try:
-                return self._child.ask(request, raw.content, max_body_bytes=self._max_text_bytes)
+                return self._child.ask(request, raw.content)
             except ChildEnded as ended:
-                if served and ended.reason == Reason.PARSER_KILLED:
+                if served and ended.reason != Reason.PARSER_TIMEOUT:
                     continue
                 raise _poison(raw.uri, ended.reason, ended.detail) from None
 

@@ -7,6 +7,7 @@ and directives, which docutils does not know, are read for their text. Loaded in
 
 from __future__ import annotations
 
+import mimetypes
 import re
 from typing import Any
 
@@ -14,6 +15,10 @@ import docutils.nodes
 from docutils.core import publish_doctree, publish_from_doctree
 from docutils.parsers.rst import Directive, directives, roles
 from docutils.writers import html5_polyglot
+
+# docutils asks what kind of file an image is; the tables of this machine have no say in what a document becomes, and
+# cannot be opened.
+mimetypes.knownfiles.clear()
 
 _SETTINGS = {
     "_disable_config": True,
