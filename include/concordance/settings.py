@@ -86,6 +86,9 @@ class Settings(BaseModel):
         100, ge=2, le=10_000, description="unpacked bytes for each packed one, beyond the first million"
     )
     max_packed_files: int = Field(10_000, ge=1, le=1_000_000, description="in a document that is packed")
+    max_names_per_document: int = Field(
+        10_000, ge=1, le=1_000_000, description="entities, relations and links, each, that a source states of it"
+    )
     parser_memory_bytes: int = Field(512_000_000, ge=64_000_000, le=16_000_000_000)
     parser_cpu_seconds: int = Field(60, ge=1, le=3600, description="of a document")
     parser_timeout_seconds: float = Field(60, gt=0, le=3600, description="of a document")
@@ -257,6 +260,7 @@ _RUN_SETTINGS = frozenset(
         "max_expanded_bytes",
         "max_expansion_ratio",
         "max_packed_files",
+        "max_names_per_document",
         "max_chunks_per_document",
         "max_name_characters",
         "batch_chunks",

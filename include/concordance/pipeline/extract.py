@@ -28,6 +28,7 @@ from concordance.pipeline.barred import take_back_erased, without_erased
 from concordance.pipeline.fingerprint import fingerprint
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.index import Frozen, frozen_with
+from concordance.pipeline.metadata import check_count, with_clean_names
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.version import version_of
@@ -201,6 +202,8 @@ def _each(
     for entry in entries:
         try:
             raw = source.read(entry.uri)
+            check_count(raw, max_names=extractor.settings.max_names_per_document)
+            raw = with_clean_names(raw)
             if raw.stamp is not None:
                 # What was read is what is loaded, or rejected, under its own stamp: the listing's may be of something
                 # else by now, which would then never be read.

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 from concordance import ids
 from concordance.model import IndexSettings, RawDocument
+from concordance.pipeline.metadata import with_clean_names
 
 
 def fingerprint(raw: RawDocument, *, access: Sequence[str], index_settings: IndexSettings) -> str:
     """Bytes, metadata that is indexed, access labels, and the version's parser, chunker, entity and model settings.
 
-    The uri is left out on purpose: it decides the document's id, not its content.
+    The uri is left out on purpose: it decides the document's id, not its content. Who compares has the metadata as the
+    source states it, who loads has it cleaned: both are the same document.
     """
+    raw = with_clean_names(raw)
     return ids.digest(
         [
             ids.bytes_digest(raw.content),
