@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from concordance.errors import PoisonDocument
-from concordance.model import Chunk, Reason
+from concordance.model import Chunk
 from support.chunking import WINDOW_TOKENS, cut
 
 MAX_CHARACTERS = 4_000
@@ -16,13 +15,6 @@ def checked(markdown: str) -> list[Chunk]:
     assert all(chunk.token_count <= WINDOW_TOKENS for chunk in chunks)
     assert all(len(chunk.text) <= MAX_CHARACTERS for chunk in chunks)
     return chunks
-
-
-@pytest.mark.parametrize("line", ["word " * 2_000_000, "a" * 10_000_000], ids=["words", "no-spaces"])
-def test_one_line_of_ten_megabytes_is_refused_for_its_chunks(line: str):
-    with pytest.raises(PoisonDocument) as caught:
-        cut(line)
-    assert caught.value.reason == Reason.TOO_MANY_CHUNKS
 
 
 def test_one_line_of_a_megabyte_is_cut():
