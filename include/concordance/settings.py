@@ -129,6 +129,26 @@ class Settings(BaseModel):
     tolerated_quarantined_documents: int = Field(3, ge=0, le=1000, description="so few never stop a run")
     min_text_characters: int = Field(3, ge=1, le=1000, description="a document with less text is no document")
 
+    # the gates (quality)
+    max_damaged_fraction: float = Field(0.005, ge=0, le=1, description="of a text's characters: replaced, mojibake")
+    tolerated_damaged_characters: int = Field(3, ge=0, le=1_000_000, description="so few never reject a document")
+    min_language_characters: int = Field(200, ge=20, le=4000, description="letters; a shorter text tells no language")
+    min_language_probability: float = Field(0.05, ge=0, le=1, description="of all declared languages together")
+    max_equal_documents: int = Field(10, ge=1, le=1_000_000, description="of one text in a run; else only one is kept")
+    min_coverage_fraction: float = Field(0.98, ge=0, le=1, description="of a text's letters and digits, in its chunks")
+    tolerated_lost_characters: int = Field(20, ge=0, le=1_000_000, description="so few never reject a document")
+    min_repeated_documents: int = Field(10, ge=2, le=1_000_000, description="that say one chunk's body: it recurs")
+    repeated_fraction: float = Field(0.05, ge=0, le=1, description="of a run's documents that say it: it recurs")
+    max_repeated_chunk_fraction: float = Field(0.5, ge=0, le=1, description="of a run's chunks that recur")
+    canary_epsilon: float = Field(1e-5, ge=0, le=2, description="cosine distance of a canary from its kept vector")
+    max_jump_factor: float = Field(3, gt=1, le=1_000_000, description="against the median of the last runs")
+    jumps_stop: bool = Field(False, description="a jump stops the run instead of warning")
+    min_jump_runs: int = Field(3, ge=1, le=1000, description="published runs before a jump is one")
+    max_jump_runs: int = Field(10, ge=1, le=1000, description="of the last runs that are compared with")
+    min_jump_documents: int = Field(20, ge=1, le=1_000_000, description="of a run with fewer nothing is said")
+    gate_slice_rows: int = Field(5000, ge=1, le=1_000_000, description="rows that a gate holds at once, about")
+    gate_report_documents: int = Field(1000, ge=0, le=1_000_000, description="rejected ids in a gate's kept result")
+
     # the commit protocol
     lease_seconds: float = Field(120, ge=1, le=3600)
     source_lease_seconds: float = Field(300, ge=1, le=86_400)
@@ -211,6 +231,7 @@ class Settings(BaseModel):
                 self.retry_wait_seconds <= self.retry_wait_max_seconds,
                 "retry_wait_seconds must not exceed retry_wait_max_seconds",
             ),
+            (self.min_jump_runs <= self.max_jump_runs, "min_jump_runs must not exceed max_jump_runs"),
             (
                 self.sweep_grace_seconds > max(self.lease_seconds, self.reader_timeout_seconds),
                 "sweep_grace_seconds must exceed lease_seconds and reader_timeout_seconds: "
@@ -267,6 +288,13 @@ _RUN_SETTINGS = frozenset(
         "max_quarantined_fraction",
         "tolerated_quarantined_documents",
         "min_text_characters",
+        "max_damaged_fraction",
+        "tolerated_damaged_characters",
+        "min_language_characters",
+        "min_language_probability",
+        "max_equal_documents",
+        "min_coverage_fraction",
+        "tolerated_lost_characters",
     }
 )
 _SECRETS = frozenset(name for name, field in Settings.model_fields.items() if field.annotation is SecretStr)

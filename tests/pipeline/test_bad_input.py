@@ -146,10 +146,16 @@ def test_a_document_that_turns_bad_keeps_what_was_current(world: World) -> None:
 
 def test_vectors_of_another_dimension_stop_the_run_and_name_the_setting(world: World) -> None:
     with_embedder(world, FaultyEmbedder("wide"))
+    with pytest.raises(Misconfigured, match="MODEL_DIR"):
+        run(world)
+    assert world.ledger.versions.live() is None
+    with_embedder(world, HashEmbedder(dimension=16))
+    run(world)
+    with_embedder(world, FaultyEmbedder("wide"))
     world.shelf.documents["bad"] = "# Bad\n\nThis text is poison.\n"
     with pytest.raises(Misconfigured, match="MODEL_DIR"):
         run(world)
-    assert current(world) == {}
+    assert "bad" not in current(world)
 
 
 def test_another_model_is_refused_before_the_first_write(world: World) -> None:

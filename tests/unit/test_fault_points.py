@@ -14,17 +14,17 @@ PRODUCT = Path(__file__).resolve().parents[2] / "include" / "concordance"
 # What these modules do to the stores, the ledger and the staging area is what crashes can tear apart.
 MODULES = sorted([*(PRODUCT / "pipeline").glob("*.py"), *(PRODUCT / "consistency").glob("*.py")])
 READS = {
-    "graph": "ping read_back chunks neighbourhoods orphans pointer counts close generations_of scan contents "
+    "graph": "ping read_back chunks neighbourhoods orphans pointer counts counts_of close generations_of scan contents "
     "chunk_rows anchors documents altered_entities mentioning loose schema_gaps description",
-    "vectors": "ping read_back vectors points search pointer counts close generations_of drop_duplicates schema_gaps "
-    "checked_vectors places",
+    "vectors": "ping read_back vectors points search pointer counts counts_of close generations_of drop_duplicates "
+    "schema_gaps checked_vectors places",
     "staging": "read find contents unreferred",
     "repairing": "still_damaged plans_of plan_reference holding holding_live",
     "rebuilding": "is_empty",
     "batches": "links_to",
     "plans": "known rejected outcomes kept",
     "publishing": "",
-    "verdicts": "newest",
+    "verdicts": "newest warnings earlier_figures",
     "quarantine": "rows count meant",
     "runs": "report measured",
     "settling": "to_settle to_hide",

@@ -54,8 +54,7 @@ def sections(markdown: str) -> Iterator[Section]:
     """The sections that have something to say, in order."""
     path: list[tuple[int, str]] = []
     blocks: list[Block] = []
-    lines = markdown.split("\n")
-    for part in _parts(list(_without_comments(lines)) if "<!--" in markdown else lines):
+    for part in _parts(_shown_lines(markdown)):
         if isinstance(part, Block):
             blocks.append(part)
             continue
@@ -66,6 +65,11 @@ def sections(markdown: str) -> Iterator[Section]:
             path.pop()
         path.append((level, heading))
     yield from _section(path, blocks)
+
+
+def headings(markdown: str) -> Iterator[str]:
+    """All headings in order as words, also of sections that have nothing to say."""
+    return (part[1] for part in _parts(_shown_lines(markdown)) if not isinstance(part, Block))
 
 
 def _section(path: list[tuple[int, str]], blocks: list[Block]) -> Iterator[Section]:
@@ -158,6 +162,11 @@ def plain_heading(text: str) -> str:
     plain = _ADDRESS.sub(" ", _LINK.sub(r"\1", _IMAGE.sub(" ", text)))
     plain = _EMPHASIS.sub("", plain)
     return " ".join(plain.split())
+
+
+def _shown_lines(markdown: str) -> list[str]:
+    lines = markdown.split("\n")
+    return list(_without_comments(lines)) if "<!--" in markdown else lines
 
 
 def _without_comments(lines: list[str]) -> Iterator[str]:

@@ -104,7 +104,7 @@ class Chunker:
 
         Raises `PoisonDocument` (`too_many_chunks`). Equal arguments give equal chunks.
         """
-        title = " ".join(_clean(title or "").split())[:_MAX_TITLE_CHARACTERS].rstrip()
+        title = header_title(title)
         # Many empty lines say no more than one, but would each be looked at.
         found = _with_relative_paths(sections(_EMPTY_LINES.sub("\n\n", _clean(markdown))), title)
         pieces: list[_Piece] = []
@@ -306,6 +306,11 @@ def _with_relative_paths(found: Iterable[Section], title: str) -> Iterator[Secti
     for section in found:
         path = section.heading_path
         yield Section(path[1:], section.blocks) if path and ids.normalise_name(path[0]) == name else section
+
+
+def header_title(title: str | None) -> str:
+    """A document's title as the header of its chunks has it, where it is not too long for it."""
+    return " ".join(_clean(title or "").split())[:_MAX_TITLE_CHARACTERS].rstrip()
 
 
 def _clean(text: str) -> str:

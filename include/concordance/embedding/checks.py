@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from concordance.errors import PoisonDocument, Terminal
-from concordance.model import Reason
+from concordance.errors import Misconfigured, PoisonDocument, Terminal
+from concordance.model import ModelFingerprint, Reason
 
 NORM_TOLERANCE = 1e-3
 
@@ -30,6 +30,16 @@ def check_vectors(vectors: npt.NDArray[Any], *, dimension: int, count: int) -> N
         )
     for row, fault in bad_rows(vectors).items():
         raise PoisonDocument(f"vector {row} {fault}: check the embedding backend", reason=Reason.BAD_VECTOR)
+
+
+def require_shape(vectors: npt.NDArray[Any], fingerprint: ModelFingerprint, *, count: int) -> None:
+    """Raises `Misconfigured` when these are not `count` vectors of the model's dimension."""
+    if vectors.shape != (count, fingerprint.dimension):
+        raise Misconfigured(
+            f"The model {fingerprint.name} gave vectors of shape {vectors.shape} for {count} texts, not of "
+            f"{fingerprint.dimension} dimensions: set AIRFLOW__CONCORDANCE__MODEL_DIR to the model that the index was "
+            "built with"
+        )
 
 
 def bad_rows(vectors: npt.NDArray[np.float32]) -> dict[int, str]:

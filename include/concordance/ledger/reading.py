@@ -180,6 +180,31 @@ class Snapshot:
         )
         return [GenerationKey(*row) for row in self._cursor]
 
+    def bases_of(self, plan_id: UUID, *, after: UUID, limit: int) -> list[GenerationKey]:
+        """A page, by document id, of the generations that were current as the plan was made and still are: what the
+        plan's documents show until it is published. What waits for a new load because it is damaged is left out."""
+        self._cursor.execute(
+            "SELECT g.document_id, g.generation FROM plan_documents pd JOIN plans p USING (plan_id) "
+            "JOIN generations g ON g.index_version = p.index_version AND g.document_id = pd.document_id "
+            "AND g.generation = pd.base AND g.state = 'current' AND NOT g.is_damaged "
+            "WHERE pd.plan_id = %s AND pd.document_id > %s ORDER BY 1 LIMIT %s",
+            [plan_id, after, limit],
+        )
+        return [GenerationKey(*row) for row in self._cursor]
+
+    def expected_of(self, version: IndexVersion, source: str) -> dict[str, int]:
+        """`documents` and `chunks` of the source that both stores must hold: those of its generations that are current
+        and not damaged, or verified."""
+        self._cursor.execute(
+            "SELECT count(DISTINCT g.document_id), coalesce(sum(g.chunk_count), 0) FROM generations g "
+            "JOIN documents d USING (document_id) WHERE g.index_version = %s AND d.source = %s "
+            "AND (g.state = 'verified' OR (g.state = 'current' AND NOT g.is_damaged))",
+            [version.version, source],
+        )
+        row = self._cursor.fetchone()
+        assert row is not None
+        return {"documents": int(row[0]), "chunks": int(row[1])}
+
     # --- what reconcile compares
 
     def kept(self) -> list[IndexVersion]:

@@ -1,26 +1,26 @@
 """The gates between the stages, over the whole run: what a gate rejects goes to quarantine, a failed gate ends the run.
 
-The gates' content is in `quality`; here their frames are read from the artefacts, and what they say is carried out.
+The gates' content is in `quality`, what they look at in `gate_frames`; here what they say is carried out.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from concordance import fault_points, ids
 from concordance.errors import GateFailed
 from concordance.model import IndexVersion, Rejection
 from concordance.operations import telemetry
-from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.gate_frames import ArtefactFrames, counts_frame, current_frames, shard_frames
+from concordance.pipeline.index import canaries_of
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import GateReport, PlanReference, ShardReference
 from concordance.pipeline.version import version_of
-from concordance.quality import gates
+from concordance.quality import GateResult, Origin, gates
 from concordance.settings import Settings
-from concordance.staging import Artefact
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,47 +29,72 @@ if TYPE_CHECKING:
 def check_documents(
     plan: PlanReference, shards: Sequence[ShardReference], *, adapters: Adapters, settings: Settings
 ) -> GateReport:
-    """What extract left: identity, text, digests, sizes. Raises `GateFailed`."""
+    """What extract left: identity, provenance, text, language, duplicates, entities. Raises `GateFailed`."""
     version = version_of(plan, adapters=adapters, settings=settings)
-    documents = _frame([shard.documents for shard in shards], adapters, set())
-    result = _ask(plan, adapters, lambda: gates.check_documents(documents, settings=settings))
-    return _carry_out(result, plan, documents, version, adapters=adapters, settings=settings)
+    declaration = adapters.declarations[plan.source]
+    documents = ArtefactFrames(
+        [shard.documents for shard in shards], adapters, settings, columns=gates.DOCUMENT_COLUMNS
+    )
+    result = _ask(
+        plan,
+        adapters,
+        lambda: gates.check_documents(
+            documents,
+            origin=Origin(declaration.tenant, plan.source, declaration.access, declaration.languages),
+            settings=settings,
+            discovered=plan.counts["discovered"],
+            earlier=adapters.ledger.verdicts.earlier_figures(plan.run_id, limit=settings.max_jump_runs),
+        ),
+    )
+    return _carry_out(result, plan, shards, version, adapters=adapters, settings=settings)
 
 
 def check_chunks(
     plan: PlanReference, shards: Sequence[ShardReference], *, adapters: Adapters, settings: Settings
 ) -> GateReport:
-    """Chunks and vectors: window, digests, order, unit norm. Raises `GateFailed`."""
+    """Chunks and vectors: window, headers, coverage, unit norm, the model's canaries. Raises `GateFailed`."""
     version = version_of(plan, adapters=adapters, settings=settings)
-    rejected = {str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id)}
-    chunks = _frame([shard.chunks for shard in shards], adapters, rejected)
-    vectors = _frame([shard.vectors for shard in shards if shard.vectors is not None], adapters, set())
-    documents = _frame([shard.documents for shard in shards], adapters, rejected)
-    distinct = vectors.drop_duplicates("text_digest")
+    rejected = frozenset(str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id))
     result = _ask(
         plan,
         adapters,
-        lambda: gates.check_chunks(chunks, distinct, version_settings=version.settings, settings=settings),
+        lambda: gates.check_chunks(
+            shard_frames(shards, rejected, adapters=adapters, settings=settings),
+            canaries=canaries_of(version, adapters),
+            version_settings=version.settings,
+            settings=settings,
+            earlier=adapters.ledger.verdicts.earlier_figures(plan.run_id, limit=settings.max_jump_runs),
+        ),
     )
-    return _carry_out(result, plan, documents, version, adapters=adapters, settings=settings)
+    return _carry_out(result, plan, shards, version, adapters=adapters, settings=settings)
 
 
 def check_stores(
     plan: PlanReference, shards: Sequence[ShardReference], *, adapters: Adapters, settings: Settings
 ) -> GateReport:
-    """What both stores gave back, before anything is shown. Raises `GateFailed`."""
+    """What both stores gave back, what they hold of the source, and what is current of the run's documents, before
+    anything is shown. Raises `GateFailed`."""
     version = version_of(plan, adapters=adapters, settings=settings)
-    evidence = _frame([shard.evidence for shard in shards if shard.evidence is not None], adapters, set())
+    loaded = ArtefactFrames([shard.evidence for shard in shards if shard.evidence is not None], adapters, settings)
     with adapters.ledger.snapshot() as snapshot:
         verified = {str(key.document_id) for key in snapshot.verified_of(plan.plan_id)}
-    missing = len(verified - set(evidence["document_id"]))
+    missing = len(verified.difference(*(frame["document_id"] for frame in loaded)))
     if missing:
         _refuse(plan, f"{missing} loaded documents were not read back from the stores", adapters)
-    result = _ask(plan, adapters, lambda: gates.check_stores(evidence, settings=settings))
-    return _carry_out(result, plan, evidence, version, adapters=adapters, settings=settings)
+    result = _ask(
+        plan,
+        adapters,
+        lambda: gates.check_stores(
+            loaded,
+            settings=settings,
+            current=current_frames(plan, version, adapters=adapters),
+            counts=counts_frame(plan.source, version, adapters=adapters),
+        ),
+    )
+    return _carry_out(result, plan, shards, version, adapters=adapters, settings=settings)
 
 
-def _ask(plan: PlanReference, adapters: Adapters, gate: Callable[[], gates.GateResult]) -> gates.GateResult:
+def _ask(plan: PlanReference, adapters: Adapters, gate: Callable[[], GateResult]) -> GateResult:
     """A gate that raises has failed: the run is closed, as after a verdict against it."""
     try:
         return gate()
@@ -78,31 +103,23 @@ def _ask(plan: PlanReference, adapters: Adapters, gate: Callable[[], gates.GateR
         raise
 
 
-def _frame(artefacts: Sequence[Artefact], adapters: Adapters, left_out: set[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    frames = [tables.from_parquet(adapters.staging.read(artefact)).to_pandas() for artefact in artefacts]
-    frame = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"document_id": []})
-    return frame[~frame["document_id"].isin(left_out)].reset_index(drop=True) if left_out else frame
-
-
 def _carry_out(
-    result: gates.GateResult,
+    result: GateResult,
     plan: PlanReference,
-    documents: Any,
+    shards: Sequence[ShardReference],
     version: IndexVersion,
     *,
     adapters: Adapters,
     settings: Settings,
 ) -> GateReport:
-    stamps = dict(zip(documents["document_id"], documents["stamp"], strict=True)) if "stamp" in documents else {}
     telemetry.count("gate.passed" if result.passed else "gate.failed", 1, gate=result.gate, source=plan.source)
     for reason, rejected in Counter(result.rejected.values()).items():
         telemetry.count("documents.quarantined", rejected, source=plan.source, reason=reason)
-    content = ids.canonical_json(result.as_json()).encode()
+    content = ids.canonical_json(result.as_json(max_documents=settings.gate_report_documents)).encode()
     kept = adapters.staging.put(
         "gate", [str(plan.plan_id), ids.bytes_digest(content)], content, rows=result.evaluated, suffix=".json"
     )
+    stamps = _stamps(result, ArtefactFrames([shard.documents for shard in shards], adapters, settings, _STAMPED))
     rejections = [
         Rejection(
             document_id,
@@ -119,13 +136,31 @@ def _carry_out(
             plan.plan_id,
             result.gate,
             kept.as_json(),
+            figures=result.figures,
+            warnings=result.warnings,
             rejections=rejections,
-            rejected_under=rejected_under(version, settings),
+            rejected_under=rejected_under(version, settings, adapters.declarations[plan.source]),
         )
     if not result.passed:
         _refuse(plan, f"{result.message} (report: {kept.path} in the staging area)", adapters)
     _require_enough(plan, adapters, settings)
     return GateReport(result.gate, result.evaluated, len(result.rejected), result.message, kept)
+
+
+_STAMPED = ("document_id", "stamp")
+
+
+def _stamps(result: GateResult, documents: Iterable[pd.DataFrame]) -> dict[str, str]:
+    """The stamps of what was rejected, by document id."""
+    wanted = {str(document_id) for document_id in result.rejected}
+    if not wanted:
+        return {}
+    return {
+        document_id: stamp
+        for frame in documents
+        for document_id, stamp in zip(frame["document_id"], frame["stamp"], strict=True)
+        if document_id in wanted
+    }
 
 
 def _require_enough(plan: PlanReference, adapters: Adapters, settings: Settings) -> None:

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from concordance import fault_points
-from concordance.embedding.checks import bad_rows
+from concordance.embedding.canaries import Canaries
+from concordance.embedding.checks import bad_rows, require_shape
 from concordance.embedding.port import Embedder
-from concordance.errors import Misconfigured, PoisonDocument
+from concordance.errors import PoisonDocument
 from concordance.model import IndexVersion, Reason, Rejection, Vector
 from concordance.operations import telemetry
-from concordance.pipeline import tables
+from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.barred import take_back_erased
 from concordance.pipeline.forecast import timed
@@ -86,14 +88,28 @@ def _make(
     digests = sorted(vectors.kept)
     dimension = version.settings.model.dimension
     matrix = np.array([vectors.kept[digest] for digest in digests], dtype=np.float32).reshape(len(digests), dimension)
-    table = tables.vectors_table(digests, matrix).append_column(
-        "is_copied", pa.array([digest in vectors.copied for digest in digests], type=pa.bool_())
+    table = tables.vectors_table(
+        digests,
+        matrix,
+        model=adapters.embedder.fingerprint.digest,
+        canaries=_canaries(version, adapters) if unknown else None,
     )
-    content = tables.table_to_parquet(table)
+    is_copied = pa.array([digest in vectors.copied for digest in digests], type=pa.bool_())
+    content = tables.table_to_parquet(table.append_column("is_copied", is_copied))
     made = adapters.staging.put("vectors", inputs, content, rows=len(digests), suffix=".parquet")
     documents = {UUID(row["document_id"]) for row in chunks}
     take_back_erased([made, shard.chunks, shard.documents], documents, adapters=adapters)
     return made
+
+
+def _canaries(version: IndexVersion, adapters: Adapters) -> npt.NDArray[np.float32] | None:
+    """The version's canary texts as this attempt's encoder has them, for the gate; None where it has none, or where the
+    encoder fails on them, which the gate then says."""
+    kept = index.canaries_of(version, adapters)
+    try:
+        return None if kept is None else Canaries.of(adapters.embedder, kept.texts).vectors
+    except PoisonDocument:
+        return None
 
 
 def _copy_known(vectors: _Vectors, digests: Sequence[str], version: IndexVersion, adapters: Adapters) -> None:
@@ -122,12 +138,7 @@ def _encode(vectors: _Vectors, digests: Sequence[str], texts: dict[str, str], em
         _encode(vectors, digests[:middle], texts, embedder)
         _encode(vectors, digests[middle:], texts, embedder)
         return
-    dimension = embedder.fingerprint.dimension
-    if matrix.shape != (len(digests), dimension):
-        raise Misconfigured(
-            f"The model {embedder.fingerprint.name} gave vectors of shape {matrix.shape} for {len(digests)} texts, not "
-            f"of {dimension} dimensions: set AIRFLOW__CONCORDANCE__MODEL_DIR to the model that the index was built with"
-        )
+    require_shape(matrix, embedder.fingerprint, count=len(digests))
     bad = bad_rows(matrix)
     for row, digest in enumerate(digests):
         if row in bad:
@@ -159,6 +170,6 @@ def _quarantine(
                 Rejection(UUID(key), "embed", Reason.BAD_VECTOR, detail, stamps[key], shard.chunks.path)
                 for key in poisoned
             ],
-            rejected_under=rejected_under(version, settings),
+            rejected_under=rejected_under(version, settings, adapters.declarations[plan.source]),
         )
     telemetry.count("documents.quarantined", len(poisoned), source=plan.source, reason=Reason.BAD_VECTOR)

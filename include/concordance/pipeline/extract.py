@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +32,7 @@ from concordance.pipeline.metadata import check_count, with_clean_names
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.version import version_of
+from concordance.quality.texts import measure
 from concordance.settings import Settings
 from concordance.sources.port import Source
 
@@ -124,12 +125,16 @@ class _Extractor:
         # Only where uris are paths can a relative link name another document.
         found = resolve_links(parsed.targets, uri=entry.uri) if self.source.path_uris else ()
         links = {*raw.links, *found}
-        document = self._document_row(entry, raw, parsed.title, len(markdown), len(chunks), links)
+        measures = measure(markdown, languages=self.source.declaration.languages, settings=self.settings)
+        document = {
+            **self._document_row(entry, raw, parsed.title, links),
+            **asdict(measures),
+            "text_characters": len(markdown),
+            "chunk_count": len(chunks),
+        }
         return document, [_chunk_row(entry, chunk) for chunk in self.frozen.gazetteer.linked(chunks)]
 
-    def _document_row(
-        self, entry: PlanEntry, raw: RawDocument, title: str | None, characters: int, chunks: int, links: set[Link]
-    ) -> Row:
+    def _document_row(self, entry: PlanEntry, raw: RawDocument, title: str | None, links: set[Link]) -> Row:
         declaration = self.source.declaration
         return {
             "document_id": str(entry.document_id),
@@ -141,8 +146,6 @@ class _Extractor:
             "access": sorted(declaration.access),
             "source": declaration.name,
             "size_bytes": len(raw.content),
-            "text_characters": characters,
-            "chunk_count": chunks,
             "entities": ids.canonical_json([[e.role, e.entity.type, e.entity.name] for e in sorted(set(raw.entities))]),
             "relations": ids.canonical_json(
                 [[r.kind, _pair(r.subject), _pair(r.object)] for r in sorted(set(raw.relations))]
@@ -190,8 +193,9 @@ def extract_shard(
 def _quarantine(
     plan: PlanReference, rejections: list[Rejection], version: IndexVersion, *, adapters: Adapters, settings: Settings
 ) -> None:
+    under = rejected_under(version, settings, adapters.declarations[plan.source])
     with fault_points.around("plan.quarantine"):
-        adapters.ledger.plans.quarantine(plan.plan_id, rejections, rejected_under=rejected_under(version, settings))
+        adapters.ledger.plans.quarantine(plan.plan_id, rejections, rejected_under=under)
     for reason, rejected in Counter(rejection.reason for rejection in rejections).items():
         telemetry.count("documents.quarantined", rejected, source=plan.source, reason=reason)
 

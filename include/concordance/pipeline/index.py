@@ -17,6 +17,7 @@ import structlog
 from concordance import fault_points, ids
 from concordance.chunking.entities import ENTITIES_REVISION, Gazetteer
 from concordance.chunking.splitter import CHUNKER_REVISION
+from concordance.embedding.canaries import Canaries
 from concordance.errors import Corrupt, Misconfigured, PoisonDocument, Unavailable
 from concordance.model import Entity, IndexSettings, IndexVersion
 from concordance.parsing import PARSER_REVISION
@@ -72,19 +73,32 @@ _FROZEN = ("chunk_min_tokens", "chunk_max_tokens", "header_max_tokens", "bm25_k1
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """What a version holds fixed beside its settings: the names to link, and digests of blocks that are no content."""
+    """What a version holds fixed beside its settings: the names to link, digests of blocks that are no content, and the
+    canary texts with their vectors (a version that was made before there were any has none)."""
 
     gazetteer: Gazetteer
     boilerplate: frozenset[str]
+    canaries: Canaries | None
 
     def as_json(self) -> dict[str, Any]:
-        return {"gazetteer": self.gazetteer.as_json(), "boilerplate": sorted(self.boilerplate)}
+        # The canaries judge an encoder and decide nothing that is written, so no digest of the settings holds them.
+        canaries = {} if self.canaries is None else {"canaries": self.canaries.as_json()}
+        return {"gazetteer": self.gazetteer.as_json(), "boilerplate": sorted(self.boilerplate), **canaries}
 
 
 def frozen_with(version: IndexVersion, adapters: Adapters) -> Frozen:
     """What is frozen with the version, from the ledger."""
     stored = adapters.ledger.versions.frozen(version)
-    return Frozen(Gazetteer.from_json(stored["gazetteer"]), frozenset(stored["boilerplate"]))
+    return Frozen(
+        Gazetteer.from_json(stored["gazetteer"]),
+        frozenset(stored["boilerplate"]),
+        Canaries.from_json(stored.get("canaries")),
+    )
+
+
+def canaries_of(version: IndexVersion, adapters: Adapters) -> Canaries | None:
+    """The version's canary texts and vectors, from the ledger."""
+    return Canaries.from_json(adapters.ledger.versions.frozen(version).get("canaries"))
 
 
 def _first(adapters: Adapters, settings: Settings) -> IndexVersion:
@@ -139,7 +153,7 @@ def described(description: str) -> tuple[IndexSettings, Any]:
 
 
 def _freeze(adapters: Adapters, settings: Settings) -> Frozen:
-    """Names and boilerplate as the declared sources have them now."""
+    """Names and boilerplate as the declared sources have them now, canaries as the configured model has them."""
     names: list[Entity] = []
     boilerplate: set[str] = set()
     for source_name in sorted(adapters.declarations):
@@ -154,7 +168,7 @@ def _freeze(adapters: Adapters, settings: Settings) -> Frozen:
     gazetteer = Gazetteer.build(
         names, max_names=settings.max_gazetteer_names, max_name_characters=settings.max_name_characters
     )
-    return Frozen(gazetteer, frozenset(boilerplate))
+    return Frozen(gazetteer, frozenset(boilerplate), Canaries.of(adapters.embedder))
 
 
 def _sample(source: Source, parser: Parser, settings: Settings) -> Iterator[str]:

@@ -25,6 +25,7 @@ from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.isolation import Refusal, write_isolating
 from concordance.pipeline.plan import rejected_under
+from concordance.pipeline.read_back import compare_stores, expected_of
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.rows import NamedDocument, PreparedDocument, merge, name
 from concordance.pipeline.version import version_of
@@ -155,9 +156,13 @@ class _Loading:
     def _reject(self, batch_id: UUID, begun: Begun, document: NamedDocument, error: Refusal) -> None:
         reason = Reason(error.reason) if isinstance(error, PoisonDocument) else Reason.STORE_REFUSED
         rejection = Rejection(document.row.document_id, "load", reason, str(error), document.stamp, self.chunks)
+        declaration = self.adapters.declarations[self.plan.source]
         with fault_points.around("batch.reject"):
             self.adapters.ledger.batches.reject(
-                batch_id, begun.token, rejection, rejected_under=rejected_under(self.version, self.settings)
+                batch_id,
+                begun.token,
+                rejection,
+                rejected_under=rejected_under(self.version, self.settings, declaration),
             )
         telemetry.count("documents.quarantined", source=self.plan.source, reason=reason)
 
@@ -170,7 +175,7 @@ class _Loading:
             ]
             for document in documents
         }
-        evidence = self._compare(expected)
+        evidence = compare_stores(self.version, expected, adapters=self.adapters)
         missing = [row for row in evidence if not row["digests_agree"]]
         # What was erased while it was written is cleared away at once: it drops out, the others go on.
         erased = self.adapters.ledger.erased([UUID(row["document_id"]) for row in missing]) if missing else set()
@@ -187,29 +192,8 @@ class _Loading:
         wanted = {document.document_id for document in documents}
         with self.adapters.ledger.snapshot() as snapshot:
             loaded = [row for row in snapshot.verified_of(self.plan.plan_id) if row.document_id in wanted]
-            expected: dict[GenerationKey, list[StoredChunk]] = {key: [] for key in loaded}
-            for chunk in snapshot.chunks_of(self.version, loaded):
-                expected[GenerationKey(chunk.document_id, chunk.generation)].append(chunk)
-        return self._compare(expected)
-
-    def _compare(self, expected: dict[GenerationKey, list[StoredChunk]]) -> list[dict[str, Any]]:
-        in_graph = _by_generation(self.adapters.graph.read_back(self.version, list(expected)))
-        in_vectors = _by_generation(
-            self.adapters.vectors.read_back(
-                self.version, [chunk.chunk_id for chunks in expected.values() for chunk in chunks]
-            )
-        )
-        return [
-            {
-                "document_id": str(key.document_id),
-                "generation": key.generation,
-                "chunks_expected": len(chunks),
-                "chunks_in_graph": len(in_graph.get(key, ())),
-                "points_in_vectors": len(in_vectors.get(key, ())),
-                "digests_agree": set(chunks) == in_graph.get(key, set()) == in_vectors.get(key, set()),
-            }
-            for key, chunks in expected.items()
-        ]
+            expected = expected_of(snapshot, self.version, loaded)
+        return compare_stores(self.version, expected, adapters=self.adapters)
 
     def _left(self, until: float) -> float:
         """Seconds that a call may take with all its attempts: none outlasts the lease."""
@@ -220,13 +204,6 @@ class _Loading:
                 "raise AIRFLOW__CONCORDANCE__LEASE_SECONDS or lower AIRFLOW__CONCORDANCE__BATCH_CHUNKS"
             )
         return min(left, self.settings.call_timeout_seconds)
-
-
-def _by_generation(chunks: Sequence[StoredChunk]) -> dict[GenerationKey, set[StoredChunk]]:
-    found: dict[GenerationKey, set[StoredChunk]] = {}
-    for chunk in chunks:
-        found.setdefault(GenerationKey(chunk.document_id, chunk.generation), set()).add(chunk)
-    return found
 
 
 def _prepared(

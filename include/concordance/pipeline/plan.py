@@ -28,6 +28,7 @@ from concordance.pipeline.forecast import forecast, unusual
 from concordance.pipeline.references import PlanReference, RunRequest
 from concordance.quality import GATES_REVISION
 from concordance.settings import Settings
+from concordance.sources.declaration import SourceDeclaration
 from concordance.sources.port import Source
 from concordance.sources.subpath import normalise_subpath
 
@@ -67,10 +68,10 @@ def make_plan(request: RunRequest, *, adapters: Adapters, settings: Settings) ->
     return _make(request, drawn, scope, source, version, planned, adapters=adapters, settings=settings)
 
 
-def rejected_under(version: IndexVersion, settings: Settings) -> str:
+def rejected_under(version: IndexVersion, settings: Settings, declaration: SourceDeclaration) -> str:
     """What a rejection depends on besides the document: unchanged, it is not tried again."""
     code = (PARSER_REVISION, CHUNKER_REVISION, ENTITIES_REVISION, GATES_REVISION)
-    return ids.digest([version.settings.digest, settings.run_digest, *code])
+    return ids.digest([version.settings.digest, settings.run_digest, *code, sorted(declaration.languages)])
 
 
 def _make(
@@ -148,7 +149,7 @@ def _compared(
         tenant=declaration.tenant,
         source=request.source,
         access=declaration.access,
-        rejected_under=rejected_under(version, settings),
+        rejected_under=rejected_under(version, settings, declaration),
         read_all=request.mode == "full",
         replayed=replayed,
     )

@@ -38,7 +38,7 @@ def report(
         source=plan.source,
         state=state,
         counts=counts,
-        notices=(*plan.notices, *_on_approval(plan, answer)),
+        notices=(*plan.notices, *adapters.ledger.verdicts.warnings(plan.plan_id), *_on_approval(plan, answer)),
         seconds={
             stage: round(sum(shard.seconds.get(stage, 0.0) for shard in shards), 3)
             for stage in ("extract", "embed", "load")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
@@ -14,6 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from concordance.model import Action, PlanEntry, Reason, Rejection
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MODEL, _CANARIES = b"concordance.model", b"concordance.canaries"
 
 PLAN = pa.schema(
     [
@@ -43,6 +49,11 @@ DOCUMENTS = pa.schema(
         ("entities", pa.string()),
         ("relations", pa.string()),
         ("links", pa.string()),
+        ("damaged_characters", pa.int64()),
+        ("language", pa.string()),
+        ("language_probability", pa.float64()),
+        ("said_characters", pa.int64()),
+        ("said_digest", pa.string()),
     ]
 )
 CHUNKS = pa.schema(
@@ -86,6 +97,27 @@ def from_parquet(content: bytes, *, filters: Any = None, columns: list[str] | No
     return pq.read_table(io.BytesIO(content), filters=filters, columns=columns)
 
 
+def frames(content: bytes, *, rows: int, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
+    """The artefact's rows in order, at most `rows` at once."""
+    for batch in pq.ParquetFile(io.BytesIO(content)).iter_batches(batch_size=rows, columns=columns):
+        yield batch.to_pandas()
+
+
+def whole_documents(slices: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """The same rows, cut so that no document, whose rows follow each other, is spread over two slices."""
+    import pandas as pd
+
+    held: pd.DataFrame | None = None
+    for frame in slices:
+        held = frame if held is None else pd.concat([held, frame], ignore_index=True)
+        is_last = held["document_id"] == held["document_id"].iloc[-1]
+        if not is_last.all():
+            yield held[~is_last]
+            held = held[is_last]
+    if held is not None:
+        yield held
+
+
 def plan_rows(entries: Sequence[PlanEntry]) -> list[dict[str, Any]]:
     return [
         {
@@ -119,15 +151,33 @@ def rejection(row: dict[str, Any]) -> Rejection:
     return Rejection(**{**row, "document_id": UUID(row["document_id"]), "reason": Reason(row["reason"])})
 
 
-def vectors_table(text_digests: Sequence[str], vectors: npt.NDArray[np.float32]) -> pa.Table:
-    """One row a distinct text: its digest and its vector, shape (texts, dimension)."""
+def vectors_table(
+    text_digests: Sequence[str],
+    vectors: npt.NDArray[np.float32],
+    *,
+    model: str,
+    canaries: npt.NDArray[np.float32] | None,
+) -> pa.Table:
+    """One row a distinct text: its digest and its vector, shape (texts, dimension); with them the digest of the model's
+    fingerprint and, where it encoded anything, its vectors of the version's canary texts."""
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1), type=pa.float32())
-    return pa.table(
+    table = pa.table(
         {
             "text_digest": pa.array(list(text_digests), type=pa.string()),
             "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
         }
     )
+    said = {_MODEL: model.encode()}
+    if canaries is not None:
+        said[_CANARIES] = json.dumps(canaries.astype(float).tolist()).encode()
+    return table.replace_schema_metadata(said)
+
+
+def made_by(content: bytes) -> tuple[str, npt.NDArray[np.float32] | None]:
+    """The model and the canaries' vectors of a vectors artefact, as `vectors_table` took them."""
+    said = pq.read_schema(io.BytesIO(content)).metadata or {}
+    canaries = said.get(_CANARIES)
+    return said.get(_MODEL, b"").decode(), None if canaries is None else np.array(json.loads(canaries), np.float32)
 
 
 def vectors_by_digest(content: bytes) -> dict[str, npt.NDArray[np.float32]]:

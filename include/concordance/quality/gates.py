@@ -1,44 +1,61 @@
 """The three gates, as functions from frames to a verdict.
 
-A row that fails sends its document to quarantine; too many of them, or a fault that no single document explains, fail
-the gate; and a gate that cannot come to a verdict has failed (`GateFailed`). A verdict holds counts, names of
-expectations and document ids: never text.
+A gate walks through a run in slices of whole documents, so that its memory does not grow with the run; what only the
+whole run tells is added up on the way. A row that fails sends its document to quarantine; too many of them, or a fault
+that no single document explains, fail the gate; and a gate that cannot come to a verdict has failed (`GateFailed`).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
-from uuid import UUID
+from typing import TYPE_CHECKING, ParamSpec
 
+import numpy as np
+import numpy.typing as npt
+
+from concordance.embedding.canaries import Canaries
 from concordance.errors import ConcordanceError, GateFailed
 from concordance.model import IndexSettings, Reason
-from concordance.quality import suites, truths
-from concordance.quality.suites import Failure
+from concordance.quality import jumps, suites
+from concordance.quality.chunk_truths import Found, RunTexts, found_in, with_chunk_truths, with_coverage
+from concordance.quality.document_truths import Origin, whole_run, with_document_truths
+from concordance.quality.runner import Runner
+from concordance.quality.vector_truths import vector_truths
+from concordance.quality.verdict import GateResult, Tally
 from concordance.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Parameters = ParamSpec("Parameters")
+Earlier = Sequence[Mapping[str, float]]
 
 # Raised with every change of what a gate lets through: what an older one rejected is tried again.
-GATES_REVISION = 1
+GATES_REVISION = 2
 
 DOCUMENT_COLUMNS = (
     "document_id",
     "uri",
-    "title",
     "fingerprint",
+    "stamp",
     "source",
+    "access",
     "size_bytes",
     "text_characters",
     "chunk_count",
+    "damaged_characters",
+    "language",
+    "language_probability",
+    "said_digest",
+    "entities",
+    "relations",
+    "links",
 )
-CHUNK_COLUMNS = ("document_id", "ordinal", "text", "text_digest", "token_count", "heading_path")
+CHUNKED_COLUMNS = ("document_id", "title", "chunk_count", "said_characters")
+CHUNK_COLUMNS = ("document_id", "ordinal", "text", "text_digest", "token_count", "heading_path", "mentions")
 VECTOR_COLUMNS = ("text_digest", "vector")
 STORE_COLUMNS = (
     "document_id",
@@ -48,35 +65,42 @@ STORE_COLUMNS = (
     "points_in_vectors",
     "digests_agree",
 )
+COUNT_COLUMNS = ("store", "rows_found", "rows_expected")
+
+# What another person would mend in another place has a reason of its own.
+_REASONS = {
+    "text_is_undamaged": Reason.ENCODING_DAMAGE,
+    "language_is_declared": Reason.WRONG_LANGUAGE,
+    "content_is_no_duplicate": Reason.DUPLICATE_CONTENT,
+    "entities_are_sound": Reason.GATE_ENTITIES,
+    "relations_are_sound": Reason.GATE_ENTITIES,
+    "links_are_sound": Reason.GATE_ENTITIES,
+    "mentions_are_sound": Reason.GATE_ENTITIES,
+    **dict.fromkeys(
+        ("vector_is_there", "vector_has_dimension", "vector_is_finite", "vector_is_of_unit_norm"), Reason.BAD_VECTOR
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
-class GateResult:
-    """A gate's verdict. `evaluated` and the keys of `rejected` and `failed_by` are documents, `failed_by` what each of
-    them failed; `failed_expectations` counts rows."""
+class Encoding:
+    """What a shard's vectors say of how they were made: by which model (the fingerprint's digest), how many of them
+    were encoded and not copied, and the canaries' vectors of that encoder, shape (texts, dimension)."""
 
-    gate: str
-    passed: bool
-    rejected: dict[UUID, Reason] = field(default_factory=dict)
-    evaluated: int = 0
-    failed_expectations: dict[str, int] = field(default_factory=dict)
-    message: str = ""
-    failed_by: dict[UUID, tuple[str, ...]] = field(default_factory=dict)
+    model: str
+    encoded: int
+    canaries: npt.NDArray[np.float32] | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "gate": self.gate,
-            "passed": self.passed,
-            "rejected": {str(document_id): reason.value for document_id, reason in sorted(self.rejected.items())},
-            "evaluated": self.evaluated,
-            "failed_expectations": dict(sorted(self.failed_expectations.items())),
-            "message": self.message,
-        }
 
-    def require(self) -> None:
-        """Raises `GateFailed` with the message unless the gate passed."""
-        if not self.passed:
-            raise GateFailed(self.message)
+@dataclass(frozen=True, slots=True)
+class ShardFrames:
+    """What the gate of chunks looks at of one shard. `documents` (`CHUNKED_COLUMNS`) are those that are not rejected,
+    `chunks` slices of whole documents (`CHUNK_COLUMNS`), `vectors` slices in any order (`VECTOR_COLUMNS`)."""
+
+    documents: pd.DataFrame
+    chunks: Iterable[pd.DataFrame]
+    vectors: Iterable[pd.DataFrame]
+    encoding: Encoding
 
 
 def _gate(name: str) -> Callable[[Callable[Parameters, GateResult]], Callable[Parameters, GateResult]]:
@@ -101,67 +125,157 @@ def _gate(name: str) -> Callable[[Callable[Parameters, GateResult]], Callable[Pa
 
 
 @_gate("documents")
-def check_documents(frame: pd.DataFrame, *, settings: Settings) -> GateResult:
-    """After extract: every document has an id of its own, an address, a fingerprint, text and chunks within limits.
+def check_documents(
+    frames: Iterable[pd.DataFrame],
+    *,
+    origin: Origin,
+    settings: Settings,
+    discovered: int | None = None,
+    earlier: Earlier = (),
+) -> GateResult:
+    """After extract: every document is what its source and plan say, with text, entities and links within limits.
 
-    `frame` has `DOCUMENT_COLUMNS`, one row a document. Raises `GateFailed` when it cannot be evaluated.
+    `frames` (`DOCUMENT_COLUMNS`, one row a document) are walked through up to three times. `discovered` documents of
+    the source are compared with the figures of `earlier` runs. Raises `GateFailed` when it cannot be evaluated.
     """
-    if frame.empty:
-        return _nothing("documents")
-    _require_columns("documents", frame, DOCUMENT_COLUMNS)
-    checked = frame[[column for column in DOCUMENT_COLUMNS if column != "title"]]
-    failures = suites.run_suite("documents", suites.documents_suite(settings), checked)
-    return _verdict(
-        "documents",
-        frame,
-        failures,
-        reason_of=lambda _: Reason.GATE_DOCUMENTS,
-        most_of=functools.partial(most_quarantined, settings=settings),
-    )
+    tally, runner = Tally("documents"), Runner("documents")
+    frames = _Required("documents", frames, DOCUMENT_COLUMNS)
+    run = whole_run(frames, max_equal_documents=settings.max_equal_documents)
+    suite = suites.documents_suite(settings)
+    for frame in frames:
+        tally.evaluated += frame["document_id"].nunique(dropna=False)
+        checked = with_document_truths(frame, origin, run, settings)
+        tally.take(
+            runner.judge(suite, checked), frame["document_id"].tolist(), reason_of=_reason(Reason.GATE_DOCUMENTS)
+        )
+    if run.equal:
+        tally.warnings.append(f"{run.equal} documents say exactly what another one of the run says")
+    if discovered is not None and tally.evaluated:
+        tally.figures[jumps.DOCUMENTS] = discovered
+    return _compared(tally, earlier, settings)
 
 
 @_gate("chunks")
 def check_chunks(
-    chunks_frame: pd.DataFrame, vectors_frame: pd.DataFrame, *, version_settings: IndexSettings, settings: Settings
+    shards: Iterable[ShardFrames],
+    *,
+    canaries: Canaries | None,
+    version_settings: IndexSettings,
+    settings: Settings,
+    earlier: Earlier = (),
 ) -> GateResult:
-    """After embed: texts are what their digests say, ordinals are whole, each text has a sound vector, and the vectors
-    as a whole tell texts apart.
+    """After embed: chunks hold their documents' text, each text has a sound vector of the version's model, and the
+    vectors as a whole tell texts apart.
 
-    `chunks_frame` has `CHUNK_COLUMNS`, one row a chunk; `vectors_frame` has `VECTOR_COLUMNS`, at least one row for each
-    text digest, vectors of `version_settings.model.dimension` values. Raises `GateFailed` when it cannot evaluate them.
+    `canaries` are those of the index version, None where it has none. Raises `GateFailed` when it cannot evaluate.
     """
-    if chunks_frame.empty:
-        return _nothing("chunks")
-    _require_columns("chunks", chunks_frame, CHUNK_COLUMNS)
-    _require_columns("vectors", vectors_frame, VECTOR_COLUMNS)
-    dimension = version_settings.model.dimension
-    frame = truths.with_chunk_truths(chunks_frame, vectors_frame, dimension=dimension)
-    failures = suites.run_suite("chunks", suites.chunks_suite(version_settings), frame)
-    distinct = truths.distinct_vectors(chunks_frame, vectors_frame, dimension=dimension)
-    if not distinct.empty:
-        failures += suites.run_suite("vectors", suites.collapse_suite(), distinct)
-    return _verdict(
-        "chunks",
-        chunks_frame,
-        failures,
-        reason_of=lambda expectation: Reason.BAD_VECTOR if "(vector_" in expectation else Reason.GATE_CHUNKS,
-        most_of=functools.partial(most_quarantined, settings=settings),
-    )
+    tally, runner, run = Tally("chunks"), Runner("chunks"), RunTexts()
+    for shard in shards:
+        _check_shard(shard, tally, runner, run, canaries, version_settings=version_settings, settings=settings)
+    if run.chunks:
+        _check_run(tally, runner, run, settings)
+        if canaries is None:
+            tally.warnings.append(
+                "This index version was made before canary texts were kept, so nothing says whether its model still "
+                "gives the same vectors; the next index version has them"
+            )
+    return _compared(tally, earlier, settings)
+
+
+def _check_shard(
+    shard: ShardFrames,
+    tally: Tally,
+    runner: Runner,
+    run: RunTexts,
+    canaries: Canaries | None,
+    *,
+    version_settings: IndexSettings,
+    settings: Settings,
+) -> None:
+    _require_columns("documents", shard.documents, CHUNKED_COLUMNS)
+    titles = {
+        str(document): title if isinstance(title, str) else None
+        for document, title in zip(shard.documents["document_id"], shard.documents["title"], strict=True)
+    }
+    vectors = _Required("vectors", shard.vectors, VECTOR_COLUMNS)
+    truths = vector_truths(vectors, dimension=version_settings.model.dimension)
+    suite, found = suites.chunks_suite(version_settings), dict[str, Found]()
+    for chunks in _Required("chunks", shard.chunks, CHUNK_COLUMNS):
+        checked = with_chunk_truths(chunks, truths, titles, settings=settings)
+        tally.take(runner.judge(suite, checked), chunks["document_id"].tolist(), reason_of=_reason(Reason.GATE_CHUNKS))
+        run.take(chunks, truths)
+        found |= found_in(chunks)
+    tally.evaluated += len(titles.keys() | found.keys())
+    if not shard.documents.empty:
+        covered = with_coverage(shard.documents, found, settings=settings)
+        of = shard.documents["document_id"].tolist()
+        tally.take(runner.judge(suites.coverage_suite(), covered), of, reason_of=_reason(Reason.GATE_CHUNKS))
+    if found:
+        encoding = _encoding_row(shard.encoding, canaries, version_settings)
+        tally.take(runner.judge(suites.encodings_suite(settings), encoding))
+
+
+def _encoding_row(encoding: Encoding, canaries: Canaries | None, version_settings: IndexSettings) -> pd.DataFrame:
+    import pandas as pd
+
+    # What was only copied was checked when it was encoded.
+    is_compared = canaries is not None and encoding.encoded > 0
+    distance = canaries.distance(encoding.canaries) if canaries is not None and is_compared else 0.0
+    is_the_versions = encoding.model == version_settings.model.digest
+    return pd.DataFrame({"model_is_the_versions": [is_the_versions], "canary_distance": [distance]})
+
+
+def _check_run(tally: Tally, runner: Runner, run: RunTexts, settings: Settings) -> None:
+    import pandas as pd
+
+    recurring, chunks = run.repeated(documents=tally.evaluated, settings=settings)
+    fractions = {
+        "distinct_vector_fraction": [run.distinct_vector_fraction()],
+        "repeated_chunk_fraction": [chunks / run.chunks],
+    }
+    tally.take(runner.judge(suites.run_suite(settings), pd.DataFrame(fractions)))
+    if recurring:
+        # The documents are good and stay; their common part only crowds search results. Where most of a run is a
+        # common part, it is no content at all (a log-in form, a broken parser): the suite stops that.
+        tally.warnings.append(
+            f"{recurring} chunk bodies recur in many documents and are {chunks} of the run's {run.chunks} chunks: the "
+            "next index version leaves out what recurs"
+        )
+    tally.figures |= {
+        jumps.CHECKED: tally.evaluated,
+        jumps.CHUNK_CHARACTERS: run.characters / run.chunks,
+        jumps.ENTITIES: run.mentions / run.chunks,
+    }
 
 
 @_gate("stores")
-def check_stores(frame: pd.DataFrame, *, settings: Settings) -> GateResult:
-    """After load: both stores gave back what each generation was to write. One difference fails the gate, whatever
-    fraction may be quarantined, because what is missing now was acknowledged before.
+def check_stores(
+    loaded: Iterable[pd.DataFrame],
+    *,
+    settings: Settings,
+    current: Iterable[pd.DataFrame] = (),
+    counts: pd.DataFrame | None = None,
+) -> GateResult:
+    """After load: both stores gave back what each generation was to write; what is current of the run's documents is
+    as it was promised; and no store holds fewer rows of the source than the ledger. One difference fails the gate,
+    whatever fraction may be quarantined, because what is missing now was acknowledged before.
 
-    `frame` has `STORE_COLUMNS`, one row a generation. Raises `GateFailed` when it cannot be evaluated.
+    `loaded` and `current` have `STORE_COLUMNS`, one row a generation, `counts` has `COUNT_COLUMNS`, one row a store.
+    Raises `GateFailed` when it cannot be evaluated.
     """
-    if frame.empty:
-        return _nothing("stores")
-    _require_columns("stores", frame, STORE_COLUMNS)
+    tally, runner = Tally("stores"), Runner("stores")
     most = settings.max_chunks_per_document
-    failures = suites.run_suite("stores", suites.stores_suite(most), frame[list(STORE_COLUMNS)])
-    return _verdict("stores", frame, failures, reason_of=lambda _: Reason.STORE_REFUSED, most_of=lambda _: 0)
+    for frame in _Required("stores", loaded, STORE_COLUMNS):
+        tally.evaluated += len(frame)
+        judged = runner.judge(suites.stores_suite(most), frame[list(STORE_COLUMNS)])
+        tally.take(judged, frame["document_id"].tolist(), reason_of=lambda _: Reason.STORE_REFUSED)
+    for frame in _Required("current generations", current, STORE_COLUMNS):
+        # The new state of these documents is not to blame: nothing of them goes to quarantine.
+        tally.take(runner.judge(suites.stores_suite(most, of_current=True), frame[list(STORE_COLUMNS)]))
+    if counts is not None:
+        _require_columns("counts", counts, COUNT_COLUMNS)
+        tally.take(runner.judge(suites.counts_suite(), counts[list(COUNT_COLUMNS)]))
+    return tally.verdict(most_of=lambda _: 0)
 
 
 def most_quarantined(documents: int, *, settings: Settings) -> int:
@@ -169,69 +283,38 @@ def most_quarantined(documents: int, *, settings: Settings) -> int:
     return max(settings.tolerated_quarantined_documents, int(settings.max_quarantined_fraction * documents))
 
 
-def _verdict(
-    gate: str,
-    frame: pd.DataFrame,
-    failures: Sequence[Failure],
-    *,
-    reason_of: Callable[[str], Reason],
-    most_of: Callable[[int], int],
-) -> GateResult:
-    document_ids = frame["document_id"].tolist()
-    evaluated = len(set(document_ids))
-    rejected: dict[UUID, Reason] = {}
-    failed_by: dict[UUID, tuple[str, ...]] = {}
-    fatal: list[str] = []
-    for failure in failures:
-        found = None if failure.rows is None else [_uuid(document_ids[row]) for row in failure.rows]
-        if found is None or None in found:
-            fatal.append(failure.expectation)
-        for document_id in {each for each in found or () if each is not None}:
-            rejected.setdefault(document_id, reason_of(failure.expectation))
-            failed_by[document_id] = (*failed_by.get(document_id, ()), failure.expectation)
-    most = most_of(evaluated)
-    is_within = len(rejected) <= most
-    return GateResult(
-        gate=gate,
-        passed=is_within and not fatal,
-        rejected=rejected,
-        evaluated=evaluated,
-        failed_expectations={one.expectation: len(one.rows) if one.rows is not None else 1 for one in failures},
-        message=_message(gate, evaluated, len(rejected), fatal=fatal, is_within=is_within, most=most),
-        failed_by=failed_by,
+def _compared(tally: Tally, earlier: Earlier, settings: Settings) -> GateResult:
+    found = jumps.jumps(tally.figures, earlier, settings=settings)
+    tally.warnings += found
+    return tally.verdict(
+        most_of=functools.partial(most_quarantined, settings=settings), jumps_stop=found if settings.jumps_stop else ()
     )
 
 
-def _message(gate: str, evaluated: int, rejected: int, *, fatal: Sequence[str], is_within: bool, most: int) -> str:
-    if fatal:
-        return f"The gate {gate} failed as a whole on {', '.join(fatal)}: nothing of the run becomes visible"
-    if not is_within:
-        return (
-            f"The gate {gate} rejected {rejected} of {evaluated} documents, more than the allowed "
-            f"{most}: nothing of the run becomes visible. The failed expectations say what is wrong"
-        )
-    if rejected:
-        return f"The gate {gate} passed; {rejected} of {evaluated} documents go to quarantine"
-    return f"The gate {gate} passed all of {evaluated} documents"
+def _reason(otherwise: Reason) -> Callable[[str], Reason]:
+    return lambda expectation: _REASONS.get(expectation.partition("(")[2].rstrip(")"), otherwise)
 
 
-def _nothing(gate: str) -> GateResult:
-    return GateResult(gate, passed=True, message=f"The gate {gate} had nothing to check")
+class _Required:
+    """Frames that have these columns, and at least one row each."""
+
+    def __init__(self, what: str, frames: Iterable[pd.DataFrame], columns: Sequence[str]) -> None:
+        self._what, self._frames, self._columns = what, frames, columns
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        for frame in self._frames:
+            if not frame.empty:
+                _require_columns(self._what, frame, self._columns)
+                yield frame
 
 
 def _require_columns(what: str, frame: pd.DataFrame, columns: Sequence[str]) -> None:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise GateFailed(
-            f"The frame of {what} lacks the columns {', '.join(missing)}: its artefact is of another release"
+            f"The frame of {what} lacks the columns {', '.join(missing)}: its artefact is of another release. Start a "
+            "new run"
         )
-
-
-def _uuid(value: object) -> UUID | None:
-    try:
-        return value if isinstance(value, UUID) else UUID(str(value))
-    except ValueError:
-        return None
 
 
 def _place(error: Exception) -> str:

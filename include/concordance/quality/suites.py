@@ -1,95 +1,112 @@
-"""The Great Expectations suites as code, and the one place that runs them.
-
-Only what is safe to keep leaves this module: the name of an expectation and the positions of the rows that fail it.
-Great Expectations' own results hold cell values, and so may the messages of the exceptions that it catches.
-
-Importing Great Expectations takes 6 to 15 seconds and 226 MB, so it is imported when a suite runs and nowhere else.
-"""
+"""The suites as code: what is expected of each row. They say what; the truths say how it is computed."""
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
-from concordance.errors import GateFailed
 from concordance.model import IndexSettings
+from concordance.quality.runner import Suite
 from concordance.settings import Settings
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-# Positions of failing rows, and nothing else of them.
-_RESULT_FORMAT = {"result_format": "COMPLETE", "include_unexpected_rows": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An expectation that was not met. `rows` are positions in the frame; None: the frame as a whole fails."""
-
-    expectation: str
-    rows: tuple[int, ...] | None
-
-
-Suite = Callable[[Any], Sequence[Any]]
+DOCUMENT_TRUTHS = (
+    "id_is_of_uri",
+    "id_is_unique",
+    "source_is_the_plans",
+    "access_is_the_sources",
+    "text_is_undamaged",
+    "language_is_declared",
+    "content_is_no_duplicate",
+    "entities_are_sound",
+    "relations_are_sound",
+    "links_are_sound",
+)
+CHUNK_TRUTHS = (
+    "document_is_known",
+    "body_is_present",
+    "text_digest_is_of_text",
+    "ordinals_are_complete",
+    "heading_path_is_sound",
+    "header_is_of_path",
+    "mentions_are_sound",
+    "vector_is_there",
+    "vector_has_dimension",
+    "vector_is_finite",
+    "vector_is_of_unit_norm",
+)
 
 
 def documents_suite(settings: Settings) -> Suite:
-    """One row a document that was extracted."""
+    """One row a document that was extracted, with the columns of `document_truths.with_document_truths`."""
 
     def expectations(gxe: Any) -> Sequence[Any]:
         return (
-            *_not_null(gxe, "document_id", "uri", "fingerprint", "source"),
-            gxe.ExpectColumnValuesToBeUnique(column="document_id"),
+            *_not_null(gxe, "document_id", "uri", "fingerprint", "stamp"),
             gxe.ExpectColumnValueLengthsToBeBetween(column="uri", min_value=1),
+            gxe.ExpectColumnValueLengthsToBeBetween(column="stamp", min_value=1),
             gxe.ExpectColumnValuesToMatchRegex(column="fingerprint", regex=r"\A[0-9a-f]{64}\Z"),
             *_between(gxe, "size_bytes", 0, settings.max_document_bytes),
             *_between(gxe, "text_characters", settings.min_text_characters, settings.max_text_bytes),
             *_between(gxe, "chunk_count", 1, settings.max_chunks_per_document),
+            *(_true(gxe, column) for column in DOCUMENT_TRUTHS),
         )
 
-    return expectations
+    return Suite("documents", expectations)
 
 
 def chunks_suite(version_settings: IndexSettings) -> Suite:
-    """One row a chunk, with the columns of `truths.with_chunk_truths`."""
+    """One row a chunk, with the columns of `chunk_truths.with_chunk_truths`."""
 
     def expectations(gxe: Any) -> Sequence[Any]:
         return (
             *_not_null(gxe, "document_id", "text_digest"),
             *_between(gxe, "token_count", 1, version_settings.model.window_tokens),
-            *(
-                _true(gxe, column)
-                for column in (
-                    "body_is_present",
-                    "text_digest_is_of_text",
-                    "ordinals_are_complete",
-                    "vector_is_there",
-                    "vector_has_dimension",
-                    "vector_is_finite",
-                    "vector_is_of_unit_norm",
-                )
-            ),
+            *(_true(gxe, column) for column in CHUNK_TRUTHS),
         )
 
-    return expectations
+    return Suite("chunks", expectations)
 
 
-def collapse_suite() -> Suite:
-    """One row a different text, with the digest of its vector: more than half of the vectors must differ."""
+def coverage_suite() -> Suite:
+    """One row a document, with the columns of `chunk_truths.with_coverage`."""
 
     def expectations(gxe: Any) -> Sequence[Any]:
         return (
-            gxe.ExpectColumnProportionOfUniqueValuesToBeBetween(column="vector_digest", min_value=0.5, strict_min=True),
+            gxe.ExpectColumnPairValuesToBeEqual(column_A="chunk_count", column_B="chunks_found"),
+            _true(gxe, "text_is_covered"),
         )
 
-    return expectations
+    return Suite("coverage", expectations)
 
 
-def stores_suite(max_chunks: int) -> Suite:
-    """One row a generation that was loaded: what was to be written, and what was read back."""
+def encodings_suite(settings: Settings) -> Suite:
+    """One row a vectors artefact: whose vectors they are, and how far its canaries have moved (cosine distance)."""
+
+    def expectations(gxe: Any) -> Sequence[Any]:
+        return (
+            _true(gxe, "model_is_the_versions"),
+            *_between(gxe, "canary_distance", 0, settings.canary_epsilon),
+        )
+
+    return Suite("encodings", expectations)
+
+
+def run_suite(settings: Settings) -> Suite:
+    """One row for all chunks of a run: more than half of its vectors differ, and not too many chunks recur."""
+
+    def expectations(gxe: Any) -> Sequence[Any]:
+        return (
+            gxe.ExpectColumnValuesToBeBetween(
+                column="distinct_vector_fraction", min_value=0.5, max_value=1, strict_min=True
+            ),
+            *_between(gxe, "repeated_chunk_fraction", 0, settings.max_repeated_chunk_fraction),
+        )
+
+    return Suite("run", expectations)
+
+
+def stores_suite(max_chunks: int, *, of_current: bool = False) -> Suite:
+    """One row a generation: what it was to write, and what was read back. `of_current`: it is current already."""
 
     def expectations(gxe: Any) -> Sequence[Any]:
         return (
@@ -102,65 +119,26 @@ def stores_suite(max_chunks: int) -> Suite:
             _true(gxe, "digests_agree"),
         )
 
-    return expectations
+    return Suite("current generations", expectations, is_named=True) if of_current else Suite("stores", expectations)
 
 
-def run_suite(name: str, suite: Suite, frame: pd.DataFrame) -> list[Failure]:
-    """Validate `frame` and say which expectations fail at which rows. Raises `GateFailed` if it cannot evaluate one."""
-    frame = frame.reset_index(drop=True)
-    # Its deprecations are its maintainers' to resolve; where warnings are errors they would stop the gate.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        batch, expectations = _batch(name, suite, frame)
-        result = batch.validate(expectations, result_format=_RESULT_FORMAT)
-    return [failure for one in result.results if (failure := _failure(name, one)) is not None]
+def counts_suite() -> Suite:
+    """One row a store: rows of the source that it holds, and that the ledger knows of."""
 
-
-def _batch(name: str, suite: Suite, frame: pd.DataFrame) -> tuple[Any, Any]:
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    import great_expectations as gx
-    import great_expectations.expectations as gxe
-    from great_expectations.data_context.types.base import ProgressBarsConfig
-
-    context = gx.get_context(mode="ephemeral")
-    context.enable_analytics(False)
-    context.variables.progress_bars = ProgressBarsConfig(globally=False, metric_calculations=False)
-    definition = (
-        context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
-    )
-    batch = definition.get_batch(batch_parameters={"dataframe": frame})
-    return batch, gx.ExpectationSuite(name=name, expectations=list(suite(gxe)))
-
-
-def _failure(gate: str, result: Any) -> Failure | None:
-    config = result.expectation_config
-    columns = [config.kwargs[key] for key in ("column", "column_A", "column_B") if key in config.kwargs]
-    expectation = f"{config.type}({', '.join(columns)})"
-    if _raised(result.exception_info):
-        raise GateFailed(
-            f"The gate {gate} could not evaluate {expectation}: the frame's columns are not of the shape or type that "
-            "the suite expects. Nothing of the run becomes visible; report this as a defect"
+    def expectations(gxe: Any) -> Sequence[Any]:
+        return (
+            *_not_null(gxe, "rows_found", "rows_expected"),
+            gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="rows_found", column_B="rows_expected", or_equal=True),
         )
-    if result.success:
-        return None
-    rows = result.result.get("unexpected_index_list")
-    return Failure(expectation, None if rows is None else tuple(int(row) for row in rows))
 
-
-def _raised(info: Any) -> bool:
-    """Great Expectations gives one of these, or one for each metric, as a dict of dicts."""
-    if not info:
-        return False
-    if "raised_exception" in info:
-        return bool(info["raised_exception"])
-    return any(bool(one.get("raised_exception")) for one in info.values())
+    return Suite("counts by source", expectations, is_named=True)
 
 
 def _not_null(gxe: Any, *columns: str) -> list[Any]:
     return [gxe.ExpectColumnValuesToNotBeNull(column=column) for column in columns]
 
 
-def _between(gxe: Any, column: str, low: int, high: int) -> list[Any]:
+def _between(gxe: Any, column: str, low: float, high: float) -> list[Any]:
     # A missing value is between everything for Great Expectations, so it is asked for apart.
     return [
         gxe.ExpectColumnValuesToNotBeNull(column=column),

@@ -27,13 +27,16 @@ MAX_SOURCES = 1_000
 
 _NAME = r"^[a-z][a-z0-9_-]{0,62}$"
 _LABEL = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$"
+_LANGUAGE = r"^[a-z]{2,3}$"
 _ALLOWED_PATTERNS = {
     _NAME: "1 to 63 lower-case letters, digits, - and _, a letter first",
     _LABEL: "1 to 63 letters, digits and _ . : -, a letter or digit first",
+    _LANGUAGE: "a language's code by ISO 639, such as en or de",
 }
 
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 AccessLabel = Annotated[str, StringConstraints(pattern=_LABEL)]
+Language = Annotated[str, StringConstraints(pattern=_LANGUAGE)]
 
 
 class Trust(StrEnum):
@@ -74,6 +77,7 @@ class SourceDeclaration(_Frozen):
     access: tuple[AccessLabel, ...] = Field(("public",), min_length=1, max_length=100)
     trust: Trust = Trust.THIRD_PARTY
     schedule: bool = False
+    languages: tuple[Language, ...] = Field((), max_length=100)
     limits: SourceLimits = SourceLimits()
     names: tuple[DeclaredName, ...] = Field((), max_length=10_000)
     options: Mapping[str, Any] = Field(default_factory=dict, description="what only this kind of source has")

@@ -280,6 +280,15 @@ COUNTS = {
     "links": "MATCH (:Document {index_version: $version})-[r:LINKS_TO]->() RETURN count(r) AS rows",
 }
 
+COUNTS_OF_SOURCE = {
+    "documents": "MATCH (d:Document {index_version: $version}) WHERE d.source = $source RETURN count(d) AS rows",
+    "chunks": """
+MATCH (d:Document {index_version: $version})<-[r:FROM_DOCUMENT]-()
+WHERE d.source = $source
+RETURN count(r) AS rows
+""",
+}
+
 POINTER_NAME = "concordance"
 SET_POINTER = "MERGE (i:Index {name: $name}) SET i.version = $version"
 GET_POINTER = "MATCH (i:Index {name: $name}) RETURN i.version AS version"

@@ -239,6 +239,13 @@ class MemoryGraph:
                 }
             )
 
+    def counts_of(self, version: IndexVersion, source: str) -> StoreCounts:
+        with self._lock:
+            graph = self._graphs[version.version]
+            documents = {each.document_id for each in graph.anchors.values() if each.source == source}
+            chunks = sum(row.document_id in documents for row in graph.chunks.values())
+            return StoreCounts({"documents": len(documents), "chunks": chunks})
+
     def close(self) -> None:
         return None
 

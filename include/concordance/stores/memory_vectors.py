@@ -259,6 +259,11 @@ class MemoryVectors:
         with self._lock:
             return StoreCounts({"points": len(self._collection(version).points)})
 
+    def counts_of(self, version: IndexVersion, source: str) -> StoreCounts:
+        with self._lock:
+            points = self._collection(version).points.values()
+            return StoreCounts({"points": sum(point.source == source for point in points)})
+
     def close(self) -> None:
         return None
 

@@ -288,9 +288,15 @@ class Neo4jGraph:
     def counts(self, version: IndexVersion) -> StoreCounts:
         return StoreCounts(self._count("counting the graph", cypher.COUNTS, version))
 
-    def _count(self, what: str, queries: Mapping[str, str], version: IndexVersion) -> dict[str, int]:
+    def counts_of(self, version: IndexVersion, source: str) -> StoreCounts:
+        what = f"counting source {source!r} in the graph"
+        return StoreCounts(self._count(what, cypher.COUNTS_OF_SOURCE, version, source=source))
+
+    def _count(self, what: str, queries: Mapping[str, str], version: IndexVersion, **values: str) -> dict[str, int]:
+        given = {"version": version.version, **values}
+
         def work(transaction: neo4j.Transaction) -> dict[str, int]:
-            return {name: _rows(transaction.run(query, version=version.version)) for name, query in queries.items()}
+            return {name: _rows(transaction.run(query, given)) for name, query in queries.items()}
 
         return self._bolt.read(what, work, is_whole=True)
 

@@ -138,6 +138,9 @@ class GraphStore(Protocol):
     def counts(self, version: IndexVersion) -> StoreCounts:
         """`documents, chunks, entities, mentions, document_entities, relations, links`."""
 
+    def counts_of(self, version: IndexVersion, source: str) -> StoreCounts:
+        """`documents` of the source and the `chunks` that hang on them, of all generations."""
+
     def close(self) -> None: ...
 
 
@@ -219,5 +222,8 @@ class VectorStore(Protocol):
 
     def counts(self, version: IndexVersion) -> StoreCounts:
         """`points`."""
+
+    def counts_of(self, version: IndexVersion, source: str) -> StoreCounts:
+        """`points` of the source, of all generations."""
 
     def close(self) -> None: ...

@@ -155,9 +155,17 @@ class QdrantVectors:
         return next((each.collection_name for each in found.aliases if each.alias_name == ALIAS), None)
 
     def counts(self, version: IndexVersion) -> StoreCounts:
+        return self._count(version, None)
+
+    def counts_of(self, version: IndexVersion, source: str) -> StoreCounts:
+        return self._count(version, models.Filter(must=[is_any_of("source", [source])]))
+
+    def _count(self, version: IndexVersion, chosen: models.Filter | None) -> StoreCounts:
         name = version.collection
         found = self._requests.ask(
-            f"counting {name}", name, lambda seconds: self._client.count(name, exact=True, timeout=seconds)
+            f"counting {name}",
+            name,
+            lambda seconds: self._client.count(name, count_filter=chosen, exact=True, timeout=seconds),
         )
         return StoreCounts({"points": found.count})
 
