@@ -51,13 +51,14 @@ class Figure:
 
 def measure() -> list[Figure]:
     """All figures of the pipeline, in one run."""
-    with _stack() as (settings, folder):
+    with stack() as (settings, folder):
         parts = (_against_bare_loop, _without_changes, _one_edit)
         return [figure for part in parts for figure in part(settings, folder)]
 
 
 @contextmanager
-def _stack() -> Iterator[tuple[Settings, Path]]:
+def stack(**overrides: Any) -> Iterator[tuple[Settings, Path]]:
+    """Running stores with an empty ledger, and a folder with the empty sources `corpus`, `many` and `edited`."""
     from support.stacks import running, stack_settings
 
     with tempfile.TemporaryDirectory(prefix="concordance-bench-") as name:
@@ -75,17 +76,18 @@ def _stack() -> Iterator[tuple[Settings, Path]]:
         settings = stack_settings(
             folder / "state",
             sources_file=sources,
-            embedding_backend="hash",
             lease_seconds=120,
             call_timeout_seconds=60,
             sweep_grace_seconds=600,
+            **{"embedding_backend": "hash", **overrides},
         )
         with running(settings) as up:
             migrate(up.effective_ledger_url, up.ledger_password.get_secret_value())
             yield up, folder
 
 
-def _document(seed: int, paragraphs: int = 40) -> str:
+def document(seed: int, paragraphs: int = 40) -> str:
+    """A Markdown document of about 42 chunks for 40 paragraphs, the same for the same seed."""
     dice = random.Random(seed)
     lines = [f"# Chapter {seed}"]
     for number in range(paragraphs):
@@ -98,7 +100,7 @@ def _document(seed: int, paragraphs: int = 40) -> str:
 
 def _against_bare_loop(settings: Settings, folder: Path) -> list[Figure]:
     for number in range(DOCUMENTS):
-        (folder / "corpus" / f"{number:04}.md").write_text(_document(number))
+        (folder / "corpus" / f"{number:04}.md").write_text(document(number))
     with open_adapters(settings) as adapters:
         import great_expectations  # noqa: F401 - its import is not what is compared
 
@@ -207,7 +209,7 @@ def _without_changes(settings: Settings, folder: Path) -> list[Figure]:
 
 def _one_edit(settings: Settings, folder: Path) -> list[Figure]:
     path = folder / "edited" / "manual.md"
-    path.write_text(_document(7, paragraphs=60))
+    path.write_text(document(7, paragraphs=60))
     with open_adapters(settings) as adapters:
         first = _ingest(adapters, settings, "edited", "bench-edited-1")
         text = path.read_text()

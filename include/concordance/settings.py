@@ -140,7 +140,7 @@ class Settings(BaseModel):
     min_repeated_documents: int = Field(10, ge=2, le=1_000_000, description="that say one chunk's body: it recurs")
     repeated_fraction: float = Field(0.05, ge=0, le=1, description="of a run's documents that say it: it recurs")
     max_repeated_chunk_fraction: float = Field(0.5, ge=0, le=1, description="of a run's chunks that recur")
-    canary_epsilon: float = Field(1e-5, ge=0, le=2, description="cosine distance of a canary from its kept vector")
+    canary_epsilon: float = Field(1e-7, ge=0, le=2, description="cosine distance of a canary from its kept vector")
     max_jump_factor: float = Field(3, gt=1, le=1_000_000, description="against the median of the last runs")
     jumps_stop: bool = Field(False, description="a jump stops the run instead of warning")
     min_jump_runs: int = Field(3, ge=1, le=1000, description="published runs before a jump is one")

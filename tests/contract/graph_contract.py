@@ -103,6 +103,17 @@ class _OwnVersion:
 
 
 class GraphWriteContract(_OwnVersion):
+    def test_documents_and_chunks_are_counted_by_source_in_all_their_generations(
+        self, graph: GraphStore, version: IndexVersion
+    ) -> None:
+        write(graph, version, full("a"), full("a", generation=2), full("b"), full("c", source="letters"))
+        counted = {source: graph.counts_of(version, source).rows for source in ("manuals", "letters", "nobody's")}
+        assert counted == {
+            "manuals": {"documents": 2, "chunks": 6},
+            "letters": {"documents": 1, "chunks": 2},
+            "nobody's": {"documents": 0, "chunks": 0},
+        }
+
     def test_a_written_batch_is_read_back_as_it_was_named(self, graph: GraphStore, version: IndexVersion) -> None:
         document = full("a")
         write(graph, version, document)

@@ -60,6 +60,13 @@ def count(vectors: VectorStore, version: IndexVersion) -> int:
 
 
 class VectorWriteContract(_OwnVersion):
+    def test_points_are_counted_by_source_in_all_their_generations(
+        self, vectors: VectorStore, version: IndexVersion
+    ) -> None:
+        upsert(vectors, version, Written("a"), Written("a", generation=2), Written("c", source="letters"))
+        counted = {source: vectors.counts_of(version, source).rows for source in ("manuals", "letters", "nobody's")}
+        assert counted == {"manuals": {"points": 4}, "letters": {"points": 2}, "nobody's": {"points": 0}}
+
     def test_points_are_read_back_as_they_were_named(self, vectors: VectorStore, version: IndexVersion) -> None:
         written = upsert(vectors, version, Written("a"), Written("b", generation=4))
         missing = Written("never there").chunk_ids(version)

@@ -55,24 +55,26 @@ def document(number: int) -> UUID:
     return ids.document_id(tenant=ORIGIN.tenant, source=ORIGIN.source, uri=uri(number))
 
 
-def documents(count: int = DOCUMENTS) -> pd.DataFrame:
+def documents(count: int = DOCUMENTS, *, first: int = 0) -> pd.DataFrame:
+    """`count` documents, numbered from `first` on."""
+    numbers = range(first, first + count)
     return pd.DataFrame(
         {
-            "document_id": [str(document(number)) for number in range(count)],
-            "uri": [uri(number) for number in range(count)],
-            "title": [title(number) for number in range(count)],
-            "fingerprint": [ids.digest(number) for number in range(count)],
-            "stamp": [f"stamp {number}" for number in range(count)],
+            "document_id": [str(document(number)) for number in numbers],
+            "uri": [uri(number) for number in numbers],
+            "title": [title(number) for number in numbers],
+            "fingerprint": [ids.digest(number) for number in numbers],
+            "stamp": [f"stamp {number}" for number in numbers],
             "source": [ORIGIN.source] * count,
             "access": [list(ORIGIN.access)] * count,
-            "size_bytes": [1000 + number for number in range(count)],
-            "text_characters": [900 + number for number in range(count)],
+            "size_bytes": [1000 + number for number in numbers],
+            "text_characters": [900 + number for number in numbers],
             "chunk_count": [2] * count,
             "damaged_characters": [0] * count,
             "language": ["en"] * count,
             "language_probability": [0.99] * count,
-            "said_characters": [2 * said(body(number)) for number in range(count)],
-            "said_digest": [ids.digest(f"text {number}")[:32] for number in range(count)],
+            "said_characters": [2 * said(body(number)) for number in numbers],
+            "said_digest": [ids.digest(f"text {number}")[:32] for number in numbers],
             "entities": [json.dumps([["author", "person", "Ada"]])] * count,
             "relations": [json.dumps([["requires", ["package", "alpha"], ["package", "beta"]]])] * count,
             "links": [json.dumps([["references", "notes/elsewhere.md"]])] * count,
@@ -92,12 +94,13 @@ def body(number: int, part: int = 0) -> str:
     return f"Sentence {part} of note {number:03}, which says what no other one says."
 
 
-def chunks(count: int = DOCUMENTS) -> pd.DataFrame:
-    """Two chunks of each of `count` documents."""
-    texts = [f"{header(number)}\n\n{body(number, part)}" for number in range(count) for part in range(2)]
+def chunks(count: int = DOCUMENTS, *, first: int = 0) -> pd.DataFrame:
+    """Two chunks of each of `count` documents, numbered from `first` on."""
+    numbers = range(first, first + count)
+    texts = [f"{header(number)}\n\n{body(number, part)}" for number in numbers for part in range(2)]
     return pd.DataFrame(
         {
-            "document_id": [str(document(number)) for number in range(count) for _ in range(2)],
+            "document_id": [str(document(number)) for number in numbers for _ in range(2)],
             "ordinal": [0, 1] * count,
             "text": texts,
             "text_digest": [ids.text_digest(text) for text in texts],
@@ -108,9 +111,10 @@ def chunks(count: int = DOCUMENTS) -> pd.DataFrame:
     )
 
 
-def vectors(frame: pd.DataFrame) -> pd.DataFrame:
-    random = np.random.default_rng(7)
-    rows = random.normal(size=(len(frame), DIMENSION)).astype(np.float32)
+def vectors(frame: pd.DataFrame, *, dimension: int = DIMENSION, seed: int = 7) -> pd.DataFrame:
+    """A random unit vector for each chunk."""
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(len(frame), dimension)).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return pd.DataFrame({"text_digest": frame["text_digest"], "vector": list(rows)})
 
