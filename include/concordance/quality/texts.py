@@ -30,7 +30,7 @@ _FENCED = re.compile(r"(?ms)^[ \t]*(```|~~~).*?(?:^[ \t]*\1|\Z)|`[^`\n]*`")
 _IMAGE = re.compile(r"!\[[^\[\]]*\](?:\([^()]*\)|\[[^\[\]]*\])?")
 _DEFINITION = re.compile(r"(?m)^ {0,3}\[[^\[\]]+\]:[^\n]*")
 _LINK = re.compile(r"\[[^\[\]]*\](?:\([^()]*\)|\[[^\[\]]*\])")
-_ADDRESS = re.compile(r"<[^<>\n]{1,200}>|https?://[^\s<>]+")
+_ADDRESS = re.compile(r"<[^<>\n]{1,1000}>|https?://[^\s<>]+")
 _CONTENTS = re.compile(
     r"(?im)^ {0,3}#{1,6}[ \t]*+(?:table of )?(?:contents?|toc|on this page|in this article)[ \t]*+#*+[ \t]*+$"
     r"(?:\n[ \t]*+(?:$|(?:[-*+]|\d{1,9}[.)])[ \t][^\n]*+)|\n[ \t]++[^\n]*+)*+"
