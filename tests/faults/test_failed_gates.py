@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ def world(ledger: Ledger, stack: Settings, parser: Parser) -> World:
 
 def run(world: World) -> RunReport:
     world.run_number += 1
-    request = RunRequest(SOURCE, f"run-{world.run_number}", allow_deletes=True)
+    request = RunRequest(SOURCE, f"run-{world.run_number}", approved=True)
     return ingest(request, adapters=world.adapters, settings=world.settings)
 
 
@@ -177,14 +178,23 @@ def test_a_jump_against_the_last_runs_is_a_notice_of_the_run_or_stops_it(world: 
         for edition in (2, 3, 4):
             world.shelf.documents.update(notes(edition))
             assert world.run()
-            named = {"run_id": f"run-{world.run_number}", "gate": "chunks"}
-            world.ledger.runs.note_gate(**named, figures=usual, warnings=[])
+            world.ledger.verdicts.record(
+                plan_of(world), "chunks", {}, figures=usual, warnings=(), rejections=(), rejected_under=""
+            )
     world.shelf.documents.update(notes(5))
     (notice,) = run(world).notices
     assert notice.startswith("The mean length of a chunk in characters is")
     world.shelf.documents.update(notes(6))
     limited(world, jumps_stop=True)
     stops(world, "stops the run, as the setting jumps_stop says")
+
+
+def plan_of(world: World) -> UUID:
+    """The plan of the last run."""
+    with connect(world.settings) as connection:
+        row = connection.execute("SELECT plan_id FROM plans WHERE run_id = %s", [f"run-{world.run_number}"]).fetchone()
+    assert row is not None
+    return UUID(str(row[0]))
 
 
 ENGLISH = "The keeper of the harbour writes down each ship that enters, and each that leaves it again. " * 4
