@@ -6,6 +6,7 @@ before all gates have passed, and what was current stays as it was.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,6 +26,7 @@ from concordance.pipeline.references import RunReport, RunRequest
 from concordance.pipeline.run import ingest
 from concordance.quality import suites
 from concordance.settings import Settings
+from concordance.staging import Artefact
 from simulation.world import POISON, SOURCE, Shelf, World, quick_settings
 from support.ledgers import connect
 
@@ -113,6 +115,13 @@ def test_a_gate_that_itself_raises_stops_the_run(world: World, monkeypatch: pyte
 
     monkeypatch.setattr(suites, name, broken)
     stops(world, "itself failed with RuntimeError at test_failed_gates.py")
+    # That is its verdict, and it is kept like any other, for the page that its task leads to.
+    verdict = world.ledger.verdicts.newest(run_id=f"run-{world.run_number}", gate=name.removesuffix("_suite"))
+    assert verdict is not None
+    kept = json.loads(world.adapters.staging.read(Artefact.from_json(verdict.artefact)))
+    assert kept["passed"] is False
+    assert "RuntimeError" in kept["message"]
+    assert "secret" not in str(kept)
 
 
 def after_load(damage: Callable[[], object]) -> Callable[[str], None]:

@@ -31,13 +31,20 @@ def check_documents(
 ) -> GateReport:
     """What extract left: identity, provenance, text, language, duplicates, entities. Raises `GateFailed`."""
     version = version_of(plan, adapters=adapters, settings=settings)
+    result = documents_verdict(plan, shards, adapters=adapters, settings=settings)
+    return _carry_out(result, plan, shards, version, adapters=adapters, settings=settings)
+
+
+def documents_verdict(
+    plan: PlanReference, shards: Sequence[ShardReference], *, adapters: Adapters, settings: Settings
+) -> GateResult:
+    """What the first gate says, without its consequences."""
     declaration = adapters.declarations[plan.source]
     documents = ArtefactFrames(
         [shard.documents for shard in shards], adapters, settings, columns=gates.DOCUMENT_COLUMNS
     )
-    result = _ask(
-        plan,
-        adapters,
+    return _judged(
+        "documents",
         lambda: gates.check_documents(
             documents,
             origin=Origin(declaration.tenant, plan.source, declaration.access, declaration.languages),
@@ -46,7 +53,6 @@ def check_documents(
             earlier=adapters.ledger.verdicts.earlier_figures(plan.run_id, limit=settings.max_jump_runs),
         ),
     )
-    return _carry_out(result, plan, shards, version, adapters=adapters, settings=settings)
 
 
 def check_chunks(
@@ -55,9 +61,8 @@ def check_chunks(
     """Chunks and vectors: window, headers, coverage, unit norm, the model's canaries. Raises `GateFailed`."""
     version = version_of(plan, adapters=adapters, settings=settings)
     rejected = frozenset(str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id))
-    result = _ask(
-        plan,
-        adapters,
+    result = _judged(
+        "chunks",
         lambda: gates.check_chunks(
             shard_frames(shards, rejected, adapters=adapters, settings=settings),
             canaries=canaries_of(version, adapters),
@@ -80,10 +85,11 @@ def check_stores(
         verified = {str(key.document_id) for key in snapshot.verified_of(plan.plan_id)}
     missing = len(verified.difference(*(frame["document_id"] for frame in loaded)))
     if missing:
-        _refuse(plan, f"{missing} loaded documents were not read back from the stores", adapters)
-    result = _ask(
-        plan,
-        adapters,
+        message = f"{missing} loaded documents were not read back from the stores"
+        result = GateResult("stores", passed=False, message=message)
+        return _carry_out(result, plan, shards, version, adapters=adapters, settings=settings)
+    result = _judged(
+        "stores",
         lambda: gates.check_stores(
             loaded,
             settings=settings,
@@ -94,13 +100,12 @@ def check_stores(
     return _carry_out(result, plan, shards, version, adapters=adapters, settings=settings)
 
 
-def _ask(plan: PlanReference, adapters: Adapters, gate: Callable[[], GateResult]) -> GateResult:
-    """A gate that raises has failed: the run is closed, as after a verdict against it."""
+def _judged(name: str, gate: Callable[[], GateResult]) -> GateResult:
+    """A gate that raises has failed: that is its verdict, and is kept like any other."""
     try:
         return gate()
-    except GateFailed:
-        _close(plan, adapters)
-        raise
+    except GateFailed as error:
+        return GateResult(name, passed=False, message=str(error))
 
 
 def _carry_out(
@@ -172,11 +177,7 @@ def _require_enough(plan: PlanReference, adapters: Adapters, settings: Settings)
         _refuse(plan, f"{rejected} of its {read} documents were rejected, more than the allowed {most}", adapters)
 
 
-def _close(plan: PlanReference, adapters: Adapters) -> None:
+def _refuse(plan: PlanReference, message: str, adapters: Adapters) -> None:
     with fault_points.around("plan.close"):
         adapters.ledger.plans.close(plan.plan_id)
-
-
-def _refuse(plan: PlanReference, message: str, adapters: Adapters) -> None:
-    _close(plan, adapters)
     raise GateFailed(f"Run {plan.run_id!r} stops, and nothing of it is visible: {message}")

@@ -1,7 +1,7 @@
 """Rehearse: extract and cut everything that a dry run's plan names, so that what it says is exact and not estimated.
 
-Only artefacts are written: no store, and nothing of the ledger but the kept plan itself. A run that does exactly this
-plan takes up what was extracted here.
+The first gate is asked too: what it would reject is neither embedded nor committed. Only artefacts are written: no
+store, and nothing of the ledger but the kept plan itself. A run that does exactly this plan takes them up.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from concordance.model import IndexVersion
 from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.barred import take_back_erased
+from concordance.pipeline.check import documents_verdict
 from concordance.pipeline.extract import Extracted, extract_shard
 from concordance.pipeline.forecast import exactly
-from concordance.pipeline.references import PlanReference, Rehearsed
+from concordance.pipeline.references import PlanReference, Rehearsed, ShardReference
 from concordance.settings import Settings
 from concordance.slices import slices
 
@@ -35,15 +36,16 @@ def rehearse(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> 
         return plan
     version = _version(plan, adapters)
     kept: list[Rehearsed] = []
-    found: Counter[str] = Counter()
     for shard in range(plan.shards):
         extracted = extract_shard(plan, shard, version, adapters=adapters, settings=settings, renew=lambda: None)
         kept.append(_keep(plan, shard, extracted, adapters))
-        texts = sorted({chunk["text_digest"] for chunk in extracted.chunks})
+    shards = [ShardReference(number, shard.documents, shard.chunks) for number, shard in enumerate(kept)]
+    verdict = documents_verdict(plan, shards, adapters=adapters, settings=settings)
+    found = Counter(quarantined=len(verdict.rejected))
+    for one in kept:
+        texts = _texts(one, {str(document_id) for document_id in verdict.rejected}, adapters)
         known = _known(texts, version, adapters)
-        found.update(
-            chunks=len(extracted.chunks), reuse=known, embed=len(texts) - known, quarantined=len(extracted.rejections)
-        )
+        found.update(chunks=one.chunks.rows, reuse=known, embed=len(texts) - known, quarantined=one.rejections.rows)
     exact = exactly(plan.estimates["bytes"], found, adapters.ledger.runs.measured(plan.source))
     rehearsed = replace(
         plan,
@@ -51,6 +53,7 @@ def rehearse(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> 
         estimates=exact.as_json(),
         estimated_from=exact.basis,
         rehearsed=tuple(kept),
+        notices=plan.notices if verdict.passed else (*plan.notices, f"It would stop: {verdict.message}"),
     )
     with fault_points.around("plan.close"):
         adapters.ledger.plans.close(plan.plan_id, reference=rehearsed.as_json())
@@ -80,6 +83,12 @@ def _keep(plan: PlanReference, shard: int, extracted: Extracted, adapters: Adapt
     }
     take_back_erased([kept.documents, kept.chunks, kept.rejections], named, adapters=adapters)
     return kept
+
+
+def _texts(shard: Rehearsed, rejected: set[str], adapters: Adapters) -> list[str]:
+    """Digests of the different texts that would be embedded or reused."""
+    rows = tables.from_parquet(adapters.staging.read(shard.chunks), columns=["document_id", "text_digest"]).to_pylist()
+    return sorted({row["text_digest"] for row in rows if row["document_id"] not in rejected})
 
 
 def _known(texts: list[str], version: IndexVersion, adapters: Adapters) -> int:
