@@ -77,7 +77,10 @@ def test_each_fault_sends_its_own_document_to_quarantine(batch: Batch) -> None:
 def test_vectors_of_another_shape_stop_the_run_before_the_first_write(
     batch: Batch, change: Callable[[Matrix], Matrix]
 ) -> None:
+    batch.run(batch.adapters())
+    rows = batch.rows
+    batch.write("m-new.md", b"# New\n\nA text that was never embedded.\n")
     adapters = replace(batch.adapters(), embedder=ShapelessEmbedder(change))
     with pytest.raises(Misconfigured, match="MODEL_DIR"):
-        batch.run(adapters)
-    assert batch.rows == 0
+        batch.run(adapters, run_id="again")
+    assert batch.rows == rows
