@@ -62,7 +62,13 @@ class Pages:
         with connect(self.settings) as connection:
             ((plan_id,),) = connection.execute("SELECT plan_id FROM plans WHERE run_id = 'run-1'").fetchall()
         self.house.ledger.verdicts.record(
-            UUID(str(plan_id)), "documents", artefact.as_json(), rejections=[], rejected_under="settings"
+            UUID(str(plan_id)),
+            "documents",
+            artefact.as_json(),
+            figures={},
+            warnings=[],
+            rejections=[],
+            rejected_under="settings",
         )
 
 
