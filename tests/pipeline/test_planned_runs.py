@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from concordance.consistency.verify import verify
-from concordance.errors import ConcordanceError, Conflict, Misconfigured
+from concordance.errors import ConcordanceError, Conflict, GateFailed, Misconfigured
 from concordance.ledger import Ledger
 from concordance.model import QuarantineFilter, RawDocument
 from concordance.parsing.parser import Parser
@@ -118,6 +118,15 @@ def test_an_exact_plan_predicts_documents_chunks_and_texts_of_the_run_which_extr
         assert foretold == dict(zip(foretold, happened, strict=True))
         assert plan.estimated_from.startswith("exact, but for the seconds: measured over")
     assert verify(ledger=world.ledger, graph=world.graph, vectors=world.vectors).is_sound
+
+
+def test_an_exact_plan_says_that_its_run_would_be_stopped_and_by_what(world: World) -> None:
+    for word in WORDS[:5]:
+        world.shelf.documents[word] = "\n\n"
+    plan = rehearse(planned(world), adapters=world.adapters, settings=world.settings)
+    assert plan.notices[-1] == "The run would stop: 5 of its 5 documents were rejected, more than the allowed 3"
+    with pytest.raises(GateFailed, match="5 of its 5 documents were rejected"):
+        do(world, plan.plan_id)
 
 
 def quarantined(world: World) -> int:

@@ -169,12 +169,16 @@ def _stamps(result: GateResult, documents: Iterable[pd.DataFrame]) -> dict[str, 
 
 
 def _require_enough(plan: PlanReference, adapters: Adapters, settings: Settings) -> None:
-    """What the stages and gates so far rejected together must stay within what is allowed for one run."""
-    read = plan.counts["added"] + plan.counts["changed"]
     rejected = adapters.ledger.plans.outcomes(plan.plan_id).get("quarantined", 0)
+    if message := too_many(plan, rejected, settings):
+        _refuse(plan, message, adapters)
+
+
+def too_many(plan: PlanReference, rejected: int, settings: Settings) -> str:
+    """What the stages and gates rejected together must stay within what is allowed for one run: empty if it does."""
+    read = plan.counts["added"] + plan.counts["changed"]
     most = gates.most_quarantined(read, settings=settings)
-    if rejected > most:
-        _refuse(plan, f"{rejected} of its {read} documents were rejected, more than the allowed {most}", adapters)
+    return f"{rejected} of its {read} documents were rejected, more than the allowed {most}" if rejected > most else ""
 
 
 def _refuse(plan: PlanReference, message: str, adapters: Adapters) -> None:

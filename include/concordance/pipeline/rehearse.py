@@ -16,7 +16,7 @@ from concordance.model import IndexVersion
 from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.barred import take_back_erased
-from concordance.pipeline.check import documents_verdict
+from concordance.pipeline.check import documents_verdict, too_many
 from concordance.pipeline.extract import Extracted, extract_shard
 from concordance.pipeline.forecast import exactly
 from concordance.pipeline.references import PlanReference, Rehearsed, ShardReference
@@ -46,6 +46,7 @@ def rehearse(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> 
         texts = _texts(one, {str(document_id) for document_id in verdict.rejected}, adapters)
         known = _known(texts, version, adapters)
         found.update(chunks=one.chunks.rows, reuse=known, embed=len(texts) - known, quarantined=one.rejections.rows)
+    stops = too_many(plan, found["quarantined"], settings) if verdict.passed else verdict.message
     exact = exactly(plan.estimates["bytes"], found, adapters.ledger.runs.measured(plan.source))
     rehearsed = replace(
         plan,
@@ -53,7 +54,7 @@ def rehearse(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> 
         estimates=exact.as_json(),
         estimated_from=exact.basis,
         rehearsed=tuple(kept),
-        notices=plan.notices if verdict.passed else (*plan.notices, f"It would stop: {verdict.message}"),
+        notices=(*plan.notices, *([f"The run would stop: {stops}"] if stops else ())),
     )
     with fault_points.around("plan.close"):
         adapters.ledger.plans.close(plan.plan_id, reference=rehearsed.as_json())
