@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench.memory import peak_bytes
 from bench.pipeline import Figure, document, stack
 
 from concordance.operations import telemetry
@@ -94,8 +95,6 @@ def _peak_bytes(chunks: int) -> int:
 
 def judge(chunks: int) -> int:
     """Judge a run of so many chunks, in slices as they are read from artefacts; returns the process's peak in bytes."""
-    from resource import RUSAGE_SELF, getrusage
-
     from concordance.quality import Encoding, ShardFrames, check_chunks, check_documents, check_stores
     from support import gate_frames as frames
 
@@ -121,4 +120,4 @@ def judge(chunks: int) -> int:
     shards = (shard(first) for first in starts)
     check_chunks(shards, canaries=None, version_settings=version_settings, settings=settings).require()
     check_stores((frames.evidence(SLICE_DOCUMENTS) for _ in starts), settings=settings).require()
-    return getrusage(RUSAGE_SELF).ru_maxrss * 1024
+    return peak_bytes()

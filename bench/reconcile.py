@@ -21,6 +21,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from bench.memory import peak_bytes
 from bench.pipeline import NOUNS, SENTENCES, Figure
 
 from concordance import ids
@@ -183,12 +184,6 @@ class _MadeStore:
         return 1
 
 
-def _peak_megabytes() -> float:
-    """This process's own peak. (`getrusage` begins with that of the process that started it.)"""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 1000
-
-
 def _one_synthetic(case: str) -> None:
     made = _Made(SYNTHETIC_CHUNKS, lost=case == "lost")
     stores: Any = _MadeStore(made, is_graph=True), _MadeStore(made, is_graph=False)
@@ -197,8 +192,7 @@ def _one_synthetic(case: str) -> None:
     report = verify(ledger=ledger, graph=stores[0], vectors=stores[1])
     seconds = time.perf_counter() - before
     assert report.is_sound == (case == "sound")
-    # Kilobytes, on Linux.
-    print(_peak_megabytes(), SYNTHETIC_CHUNKS / seconds)
+    print(peak_bytes() / 1e6, SYNTHETIC_CHUNKS / seconds)
 
 
 # --- the embedded stores ----------------------------------------------------------------------------------------------
