@@ -58,6 +58,14 @@ class House:
     def answer(self, run_id: str, option: str, *, dag_id: str = DAG) -> None:
         """What a person clicks under Required Actions, once the run's task `approve` asks."""
         self.reached(run_id, "approve", "awaiting_input", dag_id=dag_id)
+
+        def is_parked() -> bool:
+            # No person is as quick as a test: answered before the scheduler has heard that the task's process ended,
+            # Airflow takes that end for a failure and asks again.
+            heard = (line for line in self.log("airflow-scheduler").splitlines() if "Received executor event" in line)
+            return any(run_id in line and "task_id='approve'" in line for line in heard)
+
+        wait_for(is_parked, seconds=60, what="the end of the process that asks")
         path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/approve/-1/hitlDetails"
         self.api.call("PATCH", path, {"chosen_options": [option], "params_input": {}})
 
