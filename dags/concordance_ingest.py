@@ -51,17 +51,20 @@ SUMMARY = """{% set plan = ti.xcom_pull(task_ids='plan') %}
 {% for line in plan.unusual %}**{{ line }}**
 
 {% endfor %}
-| the run would | |
+| the run would | documents |
 |---|---|
 {% for name in ('added', 'changed', 'deleted', 'unchanged') -%}
-| documents {{ name }} | {{ plan.counts[name] }} |
-{% endfor %}{% for name, number in plan.estimates.items() -%}
-| {{ name }} | {{ number }} |
-{% endfor %}{% for name, number in plan.impact.items() -%}
-| {{ name.replace('_', ' ') }} | {{ number }} |
+| {{ name }} | {{ plan.counts[name] }} |
 {% endfor %}
-Chunks and seconds are {{ plan.estimated_from }}. Approved, the run does exactly this, or nothing if the source or the
-index has moved meanwhile (plan {{ plan.plan_id }}).
+It would read {{ plan.estimates.bytes }} bytes and make about {{ plan.estimates.chunks }} chunks in
+{{ plan.estimates.seconds }} s of work, {{ plan.estimates.embed }} of them embedded and {{ plan.estimates.reuse }}
+reused ({{ plan.estimated_from }}).
+
+Readers would find {{ plan.impact.chunks_replaced }} of {{ plan.impact.chunks_current }} chunks replaced and
+{{ plan.impact.chunks_deleted }} gone, and {{ plan.impact.links_broken }} links of other documents without their target.
+
+Approved, the run does exactly this, or nothing if the source or the index has moved meanwhile
+(plan {{ plan.plan_id }}).
 """
 
 

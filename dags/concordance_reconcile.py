@@ -36,7 +36,7 @@ def reconcile() -> dict[str, Any]:
     dag_display_name="Reconcile the stores",
     description="Compare ledger, graph and vectors; put right what is safe",
     doc_md=__doc__,
-    schedule=CronTriggerTimetable("20 * * * *", timezone="UTC"),
+    schedule=CronTriggerTimetable("20 * * * *", timezone="UTC", run_immediately=timedelta(0)),
     default_args=glue.DEFAULT_ARGS,
     tags=["concordance", "reconcile"],
     # An hour that takes longer is not overtaken by the next.

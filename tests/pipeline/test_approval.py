@@ -171,6 +171,6 @@ def test_the_next_plan_estimates_from_what_the_last_runs_took(world: World) -> N
     edit(world, WORDS[1])
     request = RunRequest(SOURCE, "to-look-at", dry_run=True)
     plan = make_plan(request, adapters=world.adapters, settings=world.settings)
-    assert plan.estimated_from == "measured over 2 runs"
+    assert plan.estimated_from == "measured over the last 2 runs"
     assert plan.estimates["bytes"] == len(world.shelf.documents[WORDS[1]].encode())
     assert plan.estimates["chunks"] == plan.estimates["embed"] + plan.estimates["reuse"] == 1

@@ -9,6 +9,7 @@ import contextlib
 import json
 import sys
 import time
+from datetime import timedelta
 from typing import Any
 
 HEAVY = (
@@ -25,6 +26,7 @@ def describe(dag: Any) -> dict[str, Any]:
         "params": sorted(dag.params),
         "max_active_runs": dag.max_active_runs,
         "is_scheduled": dag.timetable.can_be_scheduled,
+        "makes_up": getattr(dag.timetable, "run_immediately", None) != timedelta(0),
         "deadlines": len(dag.deadline or []),
         "tasks": {task.task_id: describe_task(task) for task in dag.tasks},
     }

@@ -78,7 +78,7 @@ def _forecast(size: int, chunks: int, embed: int, reuse: int, known: Measured) -
         + embed * known.seconds["embed"] / max(1, known.embedded)
         + chunks * known.seconds["load"] / max(1, known.chunks)
     )
-    basis = f"measured over {known.runs} runs" if known.runs else "assumed: no run was measured yet"
+    basis = f"measured over the last {known.runs} runs" if known.runs else "assumed: no run was measured yet"
     return Forecast(size, chunks, embed, reuse, round(seconds, 1), basis)
 
 
