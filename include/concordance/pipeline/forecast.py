@@ -73,9 +73,11 @@ def exactly(size: float, found: Mapping[str, int], measured: Measured | None) ->
 
 
 def _forecast(size: int, chunks: int, embed: int, reuse: int, known: Measured) -> Forecast:
+    # Runs that only copied vectors do not tell how long a text takes.
+    encoding = known if known.embedded else _ASSUMED
     seconds = (
         size * known.seconds["extract"] / known.bytes
-        + embed * known.seconds["embed"] / max(1, known.embedded)
+        + embed * encoding.seconds["embed"] / encoding.embedded
         + chunks * known.seconds["load"] / max(1, known.chunks)
     )
     basis = f"measured over the last {known.runs} runs" if known.runs else "assumed: no run was measured yet"
