@@ -39,17 +39,23 @@ def report(
         state=state,
         counts=counts,
         notices=(*plan.notices, *adapters.ledger.verdicts.warnings(plan.plan_id), *_on_approval(plan, answer)),
-        seconds={
-            stage: round(sum(shard.seconds.get(stage, 0.0) for shard in shards), 3)
-            for stage in ("extract", "embed", "load")
-            if shards
-        },
+        seconds=_seconds(plan, shards),
     )
     with fault_points.around("run.finish"):
         adapters.ledger.runs.finish(run_id=plan.run_id, source=plan.source, state=state, report=ended.as_json())
     for outcome in ("committed", "deleted", "superseded", "unchanged", "erased"):
         telemetry.count(f"documents.{outcome}", counts.get(outcome, 0), source=plan.source)
     return ended
+
+
+def _seconds(plan: PlanReference, shards: Sequence[ShardReference]) -> dict[str, float]:
+    """By stage. None of a run that took up what an exact plan extracted: it does not tell what the work takes."""
+    if not shards or plan.rehearsed:
+        return {}
+    return {
+        stage: round(sum(shard.seconds.get(stage, 0.0) for shard in shards), 3)
+        for stage in ("extract", "embed", "load")
+    }
 
 
 def _on_approval(plan: PlanReference, answer: str) -> list[str]:
