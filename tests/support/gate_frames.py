@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -12,38 +13,19 @@ import pandas as pd
 
 from concordance import ids
 from concordance.embedding.canaries import Canaries
-from concordance.model import IndexSettings, ModelFingerprint
 from concordance.quality import Encoding, GateResult, Origin, ShardFrames, check_chunks, check_documents
 from concordance.quality.texts import said
 from concordance.settings import Settings
+from support.index_rows import index_version
 
 DIMENSION = 8
 # Twice as many as may be rejected, so that two of forty are five in a hundred.
 DOCUMENTS = 40
 SETTINGS = Settings(max_quarantined_fraction=0.2)
 ORIGIN = Origin("acme", "notes", ("public", "staff"))
-MODEL = ModelFingerprint(
-    name="test",
-    revision="1",
-    files_digest="0" * 64,
-    dimension=DIMENSION,
-    window_tokens=64,
-    precision="fp32",
-    backend="hash",
-)
-VERSION_SETTINGS = IndexSettings(
-    chunk_min_tokens=16,
-    chunk_max_tokens=48,
-    header_max_tokens=8,
-    chunker_revision=1,
-    parser_revision=1,
-    entities_revision=1,
-    bm25_k1=1.2,
-    bm25_b=0.75,
-    bm25_average_tokens=40.0,
-    gazetteer_digest="0" * 64,
-    model=MODEL,
-)
+_SETTINGS = index_version(0, dimension=DIMENSION).settings
+MODEL = replace(_SETTINGS.model, window_tokens=64)
+VERSION_SETTINGS = replace(_SETTINGS, chunk_max_tokens=48, model=MODEL)
 CANARIES = Canaries(("one", "two"), np.eye(2, DIMENSION, dtype=np.float32))
 
 
