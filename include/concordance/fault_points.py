@@ -37,6 +37,21 @@ RUN_EFFECTS = (
     "run.finish",
 )
 ERASE_EFFECTS = ("erase.begin", "vectors.erase", "graph.erase", "artefacts.erase", "erase.done")
+BUILD_EFFECTS = (
+    "build.begin",
+    "build.attach",
+    "build.record",
+    "build.finish",
+    "version.ready",
+    "version.swap",
+    "version.retire",
+    "version.forget",
+    "version.dropped",
+    "publishing.hold",
+    "publishing.go",
+    "vectors.drop",
+    "graph.drop",
+)
 # A repair may be struck at each of these, and the next one finishes it (`tests/faults/test_repairs_struck.py`).
 REPAIR_EFFECTS = (
     "repair.schema",
@@ -64,7 +79,8 @@ def points_of(*effects: str) -> frozenset[str]:
 RUN_POINTS = points_of(*RUN_EFFECTS)
 ERASE_POINTS = points_of(*ERASE_EFFECTS)
 REPAIR_POINTS = points_of(*REPAIR_EFFECTS)
-POINTS = RUN_POINTS | ERASE_POINTS | REPAIR_POINTS
+BUILD_POINTS = points_of(*BUILD_EFFECTS)
+POINTS = RUN_POINTS | ERASE_POINTS | REPAIR_POINTS | BUILD_POINTS
 
 _hook: Callable[[str], None] | None = None
 

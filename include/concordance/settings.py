@@ -129,6 +129,26 @@ class Settings(BaseModel):
     tolerated_quarantined_documents: int = Field(3, ge=0, le=1000, description="so few never stop a run")
     min_text_characters: int = Field(3, ge=1, le=1000, description="a document with less text is no document")
 
+    # builds of an index version beside the live one (reindex)
+    rebuild_weekday: int = Field(
+        6, ge=-1, le=6, description="the night of the week that rebuilds whatever changed, 0 is Monday; -1: none"
+    )
+    build_shard_bytes: int = Field(
+        2_000_000,
+        ge=1_000,
+        le=10_000_000_000,
+        description="of chunks: what an ingest waits for at most, for an encoder",
+    )
+    build_max_shards: int = Field(256, ge=1, le=1000, description="of one round over all sources")
+    max_build_rounds: int = Field(20, ge=1, le=1000, description="of catching up with the live version")
+    max_lost_documents: int = Field(
+        0, ge=0, le=1_000_000, description="that a new version may lack, because nobody can make them again"
+    )
+    kept_retired_versions: int = Field(2, ge=0, le=20, description="to go back to; older ones are dropped")
+    swap_hold_seconds: float = Field(2, ge=0.1, le=60, description="that a swap keeps runs from publishing, at most")
+    swap_attempts: int = Field(3, ge=1, le=100, description="before a swap holds publishing")
+    drop_page_rows: int = Field(2000, ge=1, le=100_000, description="of a dropped version that are deleted at once")
+
     # the gates (quality)
     max_damaged_fraction: float = Field(0.005, ge=0, le=1, description="of a text's characters: replaced, mojibake")
     tolerated_damaged_characters: int = Field(3, ge=0, le=1_000_000, description="so few never reject a document")
@@ -271,6 +291,14 @@ class Settings(BaseModel):
     def run_digest(self) -> str:
         """Digest of the settings that decide what a run writes: frozen in the plan, compared by every later stage."""
         return ids.digest({name: getattr(self, name) for name in sorted(_RUN_SETTINGS)})
+
+    def with_values(self, values: Mapping[str, Any]) -> Settings:
+        """The same but for these values. Raises `Misconfigured` naming the value and what is allowed."""
+        try:
+            return Settings(**{**dict(self), **values})
+        except ValidationError as error:
+            origins = dict.fromkeys(values, "the request")
+            raise Misconfigured("; ".join(_sentence(line, values, origins) for line in error.errors())) from None
 
 
 _RUN_SETTINGS = frozenset(

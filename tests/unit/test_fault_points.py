@@ -12,7 +12,7 @@ from concordance import fault_points
 
 PRODUCT = Path(__file__).resolve().parents[2] / "include" / "concordance"
 # What these modules do to the stores, the ledger and the staging area is what crashes can tear apart.
-MODULES = sorted([*(PRODUCT / "pipeline").glob("*.py"), *(PRODUCT / "consistency").glob("*.py")])
+MODULES = sorted(module for room in ("pipeline", "consistency", "reindex") for module in (PRODUCT / room).glob("*.py"))
 READS = {
     "graph": "ping read_back chunks neighbourhoods orphans pointer counts counts_of close generations_of scan contents "
     "chunk_rows anchors documents altered_entities mentioning loose schema_gaps description",
@@ -28,12 +28,20 @@ READS = {
     "quarantine": "rows count meant",
     "runs": "report measured",
     "settling": "to_settle to_hide",
-    "versions": "live building frozen",
+    "versions": "live building frozen get all unfinished",
+    "building": "get newest_of sources differences lag",
+    "swapping": "droppable_in",
     "erasing": "preview get seconds_left kept_versions documents clearing named erased_texts unfinished bars",
 }
 # Without a point, because only time looks at them: a lease renewed too often, or not at all, only ends later
 # or sooner. (`open` takes the source's lease.)
-LEASES = {("runs", "open"), ("runs", "renew"), ("runs", "release")}
+LEASES = {
+    ("runs", "open"),
+    ("runs", "renew"),
+    ("runs", "release"),
+    ("building", "renew"),
+    ("building", "release"),
+}
 # `put` has its points inside.
 INSIDE = {("staging", "put")}
 

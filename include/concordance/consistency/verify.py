@@ -142,6 +142,18 @@ def verify(
     return report
 
 
+def verify_version(
+    version: IndexVersion,
+    *,
+    ledger: AuditLedger,
+    graph: GraphStore,
+    vectors: VectorStore,
+    scope: Scope | None = None,
+) -> VersionReport:
+    """The same for the sets, texts and contents of one index version, live or not."""
+    return _Verifying(ledger, graph, vectors, scope or Scope(), None).version(version)
+
+
 @dataclass(frozen=True, slots=True)
 class _Verifying:
     ledger: AuditLedger
@@ -154,7 +166,7 @@ class _Verifying:
         with self.ledger.snapshot() as snapshot:
             live, kept = snapshot.live(), snapshot.kept()
             forbidden = snapshot.forbidden_history()
-        versions = tuple(self._version(version) for version in kept)
+        versions = tuple(self.version(version) for version in kept)
         shown = next(each for each in versions if each.version.version == live.version)
         findings = [
             *(finding for each in versions for finding in each.findings),
@@ -176,7 +188,7 @@ class _Verifying:
             vectors_read=self.scope.read_vectors,
         )
 
-    def _version(self, version: IndexVersion) -> VersionReport:
+    def version(self, version: IndexVersion) -> VersionReport:
         gaps = self.vectors.schema_gaps(version)
         if any("missing" in gap and "collection" in gap for gap in gaps):
             return self._without_collection(version, gaps)

@@ -216,7 +216,7 @@ def _standing(
         "SELECT pd.document_id, pd.outcome, t.kind IS NOT DISTINCT FROM 'erased', "
         "  current.generation IS DISTINCT FROM pd.base, mine.generation, mine.state, "
         "  EXISTS (SELECT 1 FROM plans n WHERE n.source = %(source)s AND n.number > %(number)s "
-        "    AND n.state IN ('made', 'published') AND covers(n.scope, d.uri)) "
+        "    AND n.index_version = %(version)s AND n.state IN ('made', 'published') AND covers(n.scope, d.uri)) "
         "FROM plan_documents pd JOIN documents d USING (document_id) "
         "LEFT JOIN tombstones t USING (document_id) "
         "LEFT JOIN generations current ON current.index_version = %(version)s AND current.state = 'current' "
@@ -280,8 +280,9 @@ def _allot(
     generations: dict[UUID, int] = dict(cursor.fetchall())
     cursor.executemany(
         "INSERT INTO generations (index_version, document_id, generation, batch_id, plan_id, state, base, title, "
-        "fingerprint, stamp, access, content_digest, chunk_count, writer_until) VALUES (%s, %s, %s, %s, %s, 'loading', "
-        "%s, %s, %s, %s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))",
+        "fingerprint, stamp, access, content_digest, chunk_count, source_digest, made_from_version, made_from, "
+        "is_stale, writer_until) VALUES (%s, %s, %s, %s, %s, 'loading', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, "
+        "clock_timestamp() + make_interval(secs => %s))",
         [
             (
                 plan.index_version,
@@ -296,6 +297,9 @@ def _allot(
                 list(m.access),
                 m.content_digest,
                 len(m.text_digests),
+                m.source_digest,
+                *(m.made_from or (None, None)),
+                m.is_stale,
                 lease_seconds,
             )
             for m in manifests

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from concordance.circuit import Circuit
 from concordance.ledger.batches import Batches
+from concordance.ledger.building import Building
 from concordance.ledger.database import Cursor, Database
 from concordance.ledger.erasing import Erasing
 from concordance.ledger.plans import Plans
@@ -18,14 +19,15 @@ from concordance.ledger.rebuilding import Rebuilding
 from concordance.ledger.repairing import Repairing
 from concordance.ledger.runs import Runs
 from concordance.ledger.settling import Settling
+from concordance.ledger.swapping import Swapping
 from concordance.ledger.verdicts import Verdicts
 from concordance.ledger.versions import Versions
 from concordance.settings import Settings
 
 
 class Ledger:
-    """`versions`, `runs`, `plans`, `verdicts`, `batches`, `publishing`, `settling`, `erasing` write; `snapshot` reads
-    one moment."""
+    """`versions`, `runs`, `plans`, `verdicts`, `batches`, `publishing`, `building`, `swapping`, `settling`, `erasing`
+    write; `snapshot` reads one moment."""
 
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings)
@@ -35,6 +37,8 @@ class Ledger:
         self.verdicts = Verdicts(self._database)
         self.batches = Batches(self._database, lease_seconds=settings.lease_seconds)
         self.publishing = Publishing(self._database)
+        self.building = Building(self._database, lease_seconds=settings.source_lease_seconds)
+        self.swapping = Swapping(self._database, sweep_grace_seconds=settings.sweep_grace_seconds)
         self.quarantine = Quarantine(self._database)
         self.repairing = Repairing(self._database)
         self.rebuilding = Rebuilding(self._database)

@@ -15,8 +15,8 @@ from uuid import UUID
 from concordance import ids
 from concordance.errors import Conflict
 from concordance.ledger.database import Cursor, Database
+from concordance.ledger.leases import give_back
 from concordance.ledger.quarantine import quarantine_rows
-from concordance.ledger.runs import give_back
 from concordance.model import IndexVersion, PlanEntry, Rejection
 
 
@@ -83,9 +83,9 @@ class Plans:
         def work(cursor: Cursor) -> DrawnPlan:
             cursor.execute("SELECT epoch FROM control FOR SHARE")
             (epoch,) = _row(cursor)
-            cursor.execute("SELECT version FROM index_versions WHERE state = 'live'")
-            if _row(cursor)[0] != version.version:
-                raise Conflict(f"Index version {version.version} is no longer live: start the run again")
+            cursor.execute("SELECT state FROM index_versions WHERE version = %s", [version.version])
+            if (state := _row(cursor)[0]) != version.state:
+                raise Conflict(f"Index version {version.version} is {state}, no longer {version.state}: start again")
             cursor.execute(
                 "UPDATE sources SET last_plan_number = last_plan_number + 1 WHERE source = %s "
                 "RETURNING last_plan_number",
@@ -108,7 +108,9 @@ class Plans:
         with self._database.reading("read what the ledger knows of a source") as cursor:
             cursor.execute(
                 # A damaged generation is shown with a stamp and a fingerprint that no document has: it is loaded anew.
-                "SELECT d.document_id, d.uri, g.generation, CASE WHEN g.is_damaged THEN '' ELSE g.stamp END, "
+                # A stale one is shown with such a stamp: it is read.
+                "SELECT d.document_id, d.uri, g.generation, "
+                "CASE WHEN g.is_damaged OR g.is_stale THEN '' ELSE g.stamp END, "
                 "CASE WHEN g.is_damaged THEN '' ELSE g.fingerprint END, g.access FROM documents d "
                 "JOIN generations g ON g.document_id = d.document_id AND g.index_version = %(version)s "
                 "AND g.state = 'current' WHERE d.source = %(source)s AND covers(%(scope)s, d.uri)",
@@ -154,11 +156,12 @@ class Plans:
                 return
             if state != "drawn":
                 raise Conflict(f"Plan {number} of source {source!r} is {state}: start a new run")
-            _refuse_if_newer(cursor, source=source, number=number, scope=scope)
-            _close_older(cursor, source=source, number=number, scope=scope)
+            names = {"source": source, "number": number, "s": scope, "version": version}
+            _refuse_if_newer(cursor, names)
+            _close_older(cursor, names)
             _insert_entries(cursor, plan_id, entries, tenant=tenant, source=source)
             cursor.execute(
-                "UPDATE generations g SET stamp = r.stamp FROM "
+                "UPDATE generations g SET stamp = r.stamp, is_stale = false FROM "
                 "unnest(%s::uuid[], %s::bigint[], %s::text[]) AS r (document_id, generation, stamp) "
                 "WHERE g.index_version = %s AND g.document_id = r.document_id AND g.generation = r.generation "
                 "AND g.state = 'current'",
@@ -297,45 +300,49 @@ def _lock_for_making(cursor: Cursor, plan_id: UUID) -> tuple[Any, ...]:
     return _row(cursor)
 
 
-def _refuse_if_newer(cursor: Cursor, *, source: str, number: int, scope: str) -> None:
+def _refuse_if_newer(cursor: Cursor, names: dict[str, Any]) -> None:
+    # Of the same index version: a build's plans and an ingest's go on beside each other.
     cursor.execute(
         "SELECT max(number) FROM plans WHERE source = %(source)s AND number > %(number)s "
-        "AND state IN ('made', 'published') AND (covers(scope, %(s)s) OR covers(%(s)s, scope))",
-        {"source": source, "number": number, "s": scope},
+        "AND index_version = %(version)s AND state IN ('made', 'published') "
+        "AND (covers(scope, %(s)s) OR covers(%(s)s, scope))",
+        names,
     )
     (newer,) = _row(cursor)
     if newer is not None:
         raise Conflict(
-            f"Plan {number} of source {source!r} listed before plan {newer}, which was made: start a new run"
+            f"Plan {names['number']} of source {names['source']!r} listed before plan {newer}, which was made: start a "
+            "new run"
         )
 
 
-def _close_older(cursor: Cursor, *, source: str, number: int, scope: str) -> None:
-    values = {"source": source, "number": number, "s": scope}
+def _close_older(cursor: Cursor, names: dict[str, Any]) -> None:
     cursor.execute(
         "SELECT plan_id FROM plans WHERE source = %(source)s AND number < %(number)s AND state IN ('drawn', 'made') "
-        "AND covers(%(s)s, scope)",
-        values,
+        "AND index_version = %(version)s AND covers(%(s)s, scope)",
+        names,
     )
     close_whole(cursor, [row[0] for row in cursor.fetchall()])
     # A wider older plan goes on for what lies outside this one's scope.
     cursor.execute(
         "UPDATE generations g SET state = 'closed', ended_at = clock_timestamp() FROM plans p, documents d "
-        "WHERE p.source = %(source)s AND p.number < %(number)s AND p.state = 'made' AND g.plan_id = p.plan_id "
+        "WHERE p.source = %(source)s AND p.number < %(number)s AND p.state = 'made' "
+        "AND p.index_version = %(version)s AND g.plan_id = p.plan_id "
         "AND g.state IN ('loading', 'verified') AND d.document_id = g.document_id AND covers(%(s)s, d.uri)",
-        values,
+        names,
     )
     cursor.execute(
         "UPDATE plan_documents pd SET outcome = 'superseded' FROM plans p, documents d "
-        "WHERE p.source = %(source)s AND p.number < %(number)s AND p.state = 'made' AND pd.plan_id = p.plan_id "
+        "WHERE p.source = %(source)s AND p.number < %(number)s AND p.state = 'made' "
+        "AND p.index_version = %(version)s AND pd.plan_id = p.plan_id "
         "AND pd.outcome IS NULL AND d.document_id = pd.document_id AND covers(%(s)s, d.uri)",
-        values,
+        names,
     )
 
 
 def _insert_entries(cursor: Cursor, plan_id: UUID, entries: Sequence[PlanEntry], *, tenant: str, source: str) -> None:
-    rows = [(e.document_id, e.uri, str(e.action), e.base, e.shard) for e in entries]
-    document_ids, uris, actions, bases, shards = _columns(rows, 5)
+    rows = [(e.document_id, e.uri, str(e.action), e.base, e.shard, e.made_from) for e in entries]
+    document_ids, uris, actions, bases, shards, made_from = _columns(rows, 6)
     cursor.execute(
         "INSERT INTO documents (document_id, tenant, source, uri) SELECT document_id, %s, %s, uri FROM "
         "unnest(%s::uuid[], %s::text[]) AS e (document_id, uri) ON CONFLICT (document_id) DO NOTHING",
@@ -343,11 +350,11 @@ def _insert_entries(cursor: Cursor, plan_id: UUID, entries: Sequence[PlanEntry],
     )
     # What was erased since the plan listed has its outcome from the start: no stage takes it up.
     cursor.execute(
-        "INSERT INTO plan_documents (plan_id, document_id, action, base, shard, outcome) "
+        "INSERT INTO plan_documents (plan_id, document_id, action, base, shard, made_from, outcome) "
         "SELECT %s, e.*, CASE WHEN t.kind = 'erased' THEN 'erased' END FROM "
-        "unnest(%s::uuid[], %s::text[], %s::bigint[], %s::integer[]) AS e (document_id, action, base, shard) "
-        "LEFT JOIN tombstones t ON t.document_id = e.document_id",
-        [plan_id, document_ids, actions, bases, shards],
+        "unnest(%s::uuid[], %s::text[], %s::bigint[], %s::integer[], %s::bigint[]) "
+        "AS e (document_id, action, base, shard, made_from) LEFT JOIN tombstones t ON t.document_id = e.document_id",
+        [plan_id, document_ids, actions, bases, shards, made_from],
     )
 
 

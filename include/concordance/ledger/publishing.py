@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from concordance.errors import Conflict
+from concordance.errors import Conflict, Leased
 from concordance.ledger.database import Cursor, Database
 from concordance.ledger.plans import close_whole
 
@@ -18,8 +18,9 @@ class Publishing:
 
         A document is taken only if it is not erased and its base is still current; else it is superseded, and the next
         plan sees it again. What was replaced is dirty from here on; the new generations stay dirty until they are
-        settled. A repeated call changes nothing. Raises `Conflict` when the plan is closed, when the live version was
-        swapped since it was made, or when a document was neither loaded nor rejected.
+        settled. A repeated call changes nothing. A build's plan makes them current in the version that is built, which
+        nobody reads yet. Raises `Conflict` when the plan is closed, when the live version was swapped since it was
+        made, or when a document was neither loaded nor rejected; `Leased` while a swap holds publishing.
         """
         refused = self._database.transact("publish a run", lambda cursor: _publish(cursor, plan_id), is_bulk=True)
         if refused is not None:
@@ -27,27 +28,35 @@ class Publishing:
 
 
 def _publish(cursor: Cursor, plan_id: UUID) -> str | None:
-    cursor.execute("SELECT epoch FROM control FOR SHARE")
-    (epoch,) = cursor.fetchone() or (None,)
+    cursor.execute("SELECT epoch, extract(epoch FROM held_until - clock_timestamp())::float8 FROM control FOR SHARE")
+    epoch, held_seconds = cursor.fetchone() or (None, None)
     cursor.execute("SELECT source FROM plans WHERE plan_id = %s", [plan_id])
     row = cursor.fetchone()
     if row is None:
         raise Conflict(f"Plan {plan_id} is not in the ledger: start a new run")
     cursor.execute("SELECT 1 FROM sources WHERE source = %s FOR SHARE", [row[0]])
     cursor.execute(
-        "SELECT number, state, epoch, index_version, source FROM plans WHERE plan_id = %s FOR UPDATE", [plan_id]
+        "SELECT p.number, p.state, p.epoch, p.index_version, p.source, v.state FROM plans p "
+        "JOIN index_versions v ON v.version = p.index_version WHERE p.plan_id = %s FOR UPDATE OF p",
+        [plan_id],
     )
     row = cursor.fetchone()
     assert row is not None
-    number, state, planned_under, version, source = row
+    number, state, planned_under, version, source, version_state = row
     if state == "published":
         return None
     if state != "made":
         raise Conflict(f"Plan {number} of source {source!r} is {state}: start a new run")
-    if planned_under != epoch:
+    is_built = version_state in ("building", "ready")
+    if not is_built and (planned_under != epoch or version_state != "live"):
         # Returned, not raised: the closing must be committed.
         close_whole(cursor, [plan_id])
         return f"The live index version was swapped while plan {number} of {source!r} ran: start a new run"
+    if not is_built and held_seconds is not None and held_seconds > 0:
+        raise Leased(
+            f"Publishing is held for a swap of the index version, for at most {held_seconds:.1f} s more",
+            retry_after_seconds=held_seconds,
+        )
     cursor.execute(
         "SELECT 1 FROM documents WHERE document_id IN (SELECT document_id FROM plan_documents WHERE plan_id = %s) "
         "ORDER BY document_id FOR UPDATE",
@@ -57,6 +66,9 @@ def _publish(cursor: Cursor, plan_id: UUID) -> str | None:
     _refuse_unfinished(cursor, names)
     _drop_what_moved(cursor, names)
     _switch(cursor, names)
+    if not is_built:
+        _mark_deleted(cursor, names)
+    _record_outcomes(cursor, names)
     cursor.execute("UPDATE plans SET state = 'published', ended_at = now() WHERE plan_id = %s", [plan_id])
     return None
 
@@ -108,6 +120,15 @@ def _switch(cursor: Cursor, names: dict[str, object]) -> None:
         names,
     )
     cursor.execute(
+        "DELETE FROM quarantine q USING plan_documents pd WHERE pd.plan_id = %(plan)s AND pd.outcome IS NULL "
+        "AND q.document_id = pd.document_id AND q.index_version = %(version)s",
+        names,
+    )
+
+
+def _mark_deleted(cursor: Cursor, names: dict[str, object]) -> None:
+    # What is deleted or back is so in the source: a build, which follows the live version, says nothing about that.
+    cursor.execute(
         "INSERT INTO tombstones (document_id, kind) SELECT document_id, 'deleted' FROM plan_documents "
         "WHERE plan_id = %(plan)s AND outcome IS NULL AND action = 'delete' ON CONFLICT (document_id) DO NOTHING",
         names,
@@ -117,11 +138,9 @@ def _switch(cursor: Cursor, names: dict[str, object]) -> None:
         "AND pd.action <> 'delete' AND t.document_id = pd.document_id AND t.kind = 'deleted'",
         names,
     )
-    cursor.execute(
-        "DELETE FROM quarantine q USING plan_documents pd WHERE pd.plan_id = %(plan)s AND pd.outcome IS NULL "
-        "AND q.document_id = pd.document_id AND q.index_version = %(version)s",
-        names,
-    )
+
+
+def _record_outcomes(cursor: Cursor, names: dict[str, object]) -> None:
     cursor.execute(
         "UPDATE plan_documents SET outcome = CASE action WHEN 'delete' THEN 'deleted' ELSE 'committed' END "
         "WHERE plan_id = %(plan)s AND outcome IS NULL",

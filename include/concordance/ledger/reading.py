@@ -88,10 +88,13 @@ class Snapshot:
         return {row[0]: document_row(row) for row in self._cursor}
 
     def stale(self, version: IndexVersion, document_ids: Collection[UUID]) -> set[UUID]:
-        """Those of the documents whose newer state is in quarantine: what is current of them is an older one."""
+        """Those of the documents of which an older state is current: the newer one is in quarantine, or the version was
+        taken back."""
         self._cursor.execute(
-            "SELECT document_id FROM quarantine WHERE index_version = %s AND document_id = ANY(%s)",
-            [version.version, list(document_ids)],
+            "SELECT document_id FROM quarantine WHERE index_version = %(version)s AND document_id = ANY(%(documents)s) "
+            "UNION SELECT document_id FROM generations WHERE index_version = %(version)s AND state = 'current' "
+            "AND is_stale AND document_id = ANY(%(documents)s)",
+            {"version": version.version, "documents": list(document_ids)},
         )
         return {row[0] for row in self._cursor}
 

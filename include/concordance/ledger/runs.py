@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from concordance.errors import Conflict, Leased
+from concordance.errors import Conflict
 from concordance.ledger.database import Cursor, Database
+from concordance.ledger.leases import give_back, holds_builder, holds_source, take_builder, take_source
 
 # So many of the last runs say how long the next one takes.
 _MEASURED_RUNS = 5
@@ -30,22 +31,27 @@ class Runs:
         self._database = database
         self._lease_seconds = lease_seconds
 
-    def open(self, *, run_id: str, source: str, tenant: str, request: dict[str, Any]) -> dict[str, Any] | None:
+    def open(
+        self, *, run_id: str, source: str, tenant: str, request: dict[str, Any], build_id: str | None = None
+    ) -> dict[str, Any] | None:
         """Take the source's lease for this run and record the run; a repeated call renews.
 
         Returns the plan reference that an earlier attempt of this run stored, if any. Raises `Leased` while another
-        run holds the source.
+        run holds the source. A run of a build (`build_id`) holds the builder's place instead, and no source.
         """
 
         def work(cursor: Cursor) -> dict[str, Any] | None:
             cursor.execute(
                 "INSERT INTO sources (source, tenant) VALUES (%s, %s) ON CONFLICT (source) DO NOTHING", [source, tenant]
             )
-            _take(cursor, source=source, run_id=run_id, seconds=self._lease_seconds)
+            if build_id is None:
+                take_source(cursor, source=source, run_id=run_id, seconds=self._lease_seconds)
+            else:
+                take_builder(cursor, build_id=build_id, seconds=self._lease_seconds)
             cursor.execute(
-                "INSERT INTO runs (run_id, source, state, request) VALUES (%s, %s, 'planning', %s) "
+                "INSERT INTO runs (run_id, source, state, request, build_id) VALUES (%s, %s, 'planning', %s, %s) "
                 "ON CONFLICT (run_id) DO NOTHING",
-                [run_id, source, json.dumps(request)],
+                [run_id, source, json.dumps(request), build_id],
             )
             cursor.execute("SELECT plan_reference FROM runs WHERE run_id = %s", [run_id])
             row = cursor.fetchone()
@@ -54,13 +60,22 @@ class Runs:
         return self._database.transact("open a run", work)
 
     def renew(self, *, run_id: str, source: str) -> None:
-        """Hold the source's lease for another span. Raises `Leased` when another run took it meanwhile, `Conflict` when
-        the run no longer holds it and its plan is closed: a late task must not keep the next run out."""
+        """Hold the run's lease (its source's, or the builder's place) for another span. Raises `Leased` when another
+        took it meanwhile, `Conflict` when the run no longer holds it and its plan is closed: a late task must not keep
+        the next run out."""
 
         def work(cursor: Cursor) -> None:
-            if not _holds(cursor, source=source, run_id=run_id) and _is_closed(cursor, run_id):
+            build_id = _build_of(cursor, run_id)
+            if build_id is None:
+                is_held = holds_source(cursor, source=source, run_id=run_id)
+            else:
+                is_held = holds_builder(cursor, build_id=build_id)
+            if not is_held and _is_closed(cursor, run_id):
                 raise Conflict(f"The plan of run {run_id!r} of source {source!r} is closed: start a new run")
-            _take(cursor, source=source, run_id=run_id, seconds=self._lease_seconds)
+            if build_id is None:
+                take_source(cursor, source=source, run_id=run_id, seconds=self._lease_seconds)
+            else:
+                take_builder(cursor, build_id=build_id, seconds=self._lease_seconds)
 
         self._database.transact("renew a source's lease", work)
 
@@ -72,7 +87,7 @@ class Runs:
         """Give the source's lease back if the run's plan is closed: no attempt of this run can go on."""
 
         def work(cursor: Cursor) -> None:
-            if _holds(cursor, source=source, run_id=run_id) and _is_closed(cursor, run_id):
+            if holds_source(cursor, source=source, run_id=run_id) and _is_closed(cursor, run_id):
                 give_back(cursor, source=source, run_id=run_id)
 
         self._database.transact("give a run up", work)
@@ -125,7 +140,7 @@ SELECT count(*), sum((counts ->> 'bytes')::bigint), sum((counts ->> 'chunks')::b
        sum((seconds ->> 'extract')::float8), sum((seconds ->> 'embed')::float8), sum((seconds ->> 'load')::float8)
 FROM (
     SELECT report -> 'counts' AS counts, report -> 'seconds' AS seconds FROM runs
-    WHERE state = 'published' AND (source = %(source)s OR %(source)s::text IS NULL)
+    WHERE state = 'published' AND build_id IS NULL AND (source = %(source)s OR %(source)s::text IS NULL)
       AND (report -> 'seconds' -> 'load') IS NOT NULL
       AND (report -> 'counts' ->> 'chunks')::bigint > 0 AND (report -> 'counts' ->> 'bytes')::bigint > 0
     ORDER BY started_at DESC LIMIT %(runs)s
@@ -133,10 +148,10 @@ FROM (
 """
 
 
-def _holds(cursor: Cursor, *, source: str, run_id: str) -> bool:
-    cursor.execute("SELECT lease_holder FROM sources WHERE source = %s FOR UPDATE", [source])
+def _build_of(cursor: Cursor, run_id: str) -> str | None:
+    cursor.execute("SELECT build_id FROM runs WHERE run_id = %s", [run_id])
     row = cursor.fetchone()
-    return row is not None and row[0] == run_id
+    return None if row is None else row[0]
 
 
 def _is_closed(cursor: Cursor, run_id: str) -> bool:
@@ -144,30 +159,3 @@ def _is_closed(cursor: Cursor, run_id: str) -> bool:
     cursor.execute("SELECT bool_and(state = 'closed') FROM plans WHERE run_id = %s", [run_id])
     row = cursor.fetchone()
     return row is not None and row[0] is True
-
-
-def give_back(cursor: Cursor, *, source: str, run_id: str) -> None:
-    cursor.execute(
-        "UPDATE sources SET lease_until = NULL, lease_holder = NULL WHERE source = %s AND lease_holder = %s",
-        [source, run_id],
-    )
-
-
-def _take(cursor: Cursor, *, source: str, run_id: str, seconds: float) -> None:
-    cursor.execute(
-        "SELECT lease_holder, extract(epoch FROM lease_until - clock_timestamp())::float8 FROM sources "
-        "WHERE source = %s FOR UPDATE",
-        [source],
-    )
-    row = cursor.fetchone()
-    if row is not None and row[0] not in (None, run_id) and row[1] is not None and row[1] > 0:
-        raise Leased(
-            f"Source {source!r} is being ingested by run {row[0]!r}: wait until it has ended (a run that died gives "
-            f"its lease back in {row[1]:.0f} s)",
-            retry_after_seconds=row[1],
-        )
-    cursor.execute(
-        "UPDATE sources SET lease_holder = %s, lease_until = clock_timestamp() + make_interval(secs => %s) "
-        "WHERE source = %s",
-        [run_id, seconds, source],
-    )

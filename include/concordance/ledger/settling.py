@@ -55,16 +55,18 @@ class Settling:
 
         self._database.transact("mark generations settled", work)
 
-    def to_hide(self, version: IndexVersion, plan_id: UUID) -> list[GenerationKey]:
-        """Replaced generations of the plan's deleted documents: nothing current stands in their place."""
+    def to_hide(self, version: IndexVersion, plan_id: UUID | None = None) -> list[GenerationKey]:
+        """Replaced generations (of the plan's deleted documents, if one is given): nothing current stands in their
+        place."""
 
         def work(cursor: Cursor) -> list[GenerationKey]:
             cursor.execute(
-                "SELECT g.document_id, g.generation FROM plan_documents pd JOIN generations g USING (document_id) "
-                "WHERE pd.plan_id = %s AND pd.outcome = 'deleted' AND g.index_version = %s AND g.state = 'replaced' "
-                "AND g.dirty AND NOT EXISTS (SELECT 1 FROM generations c WHERE c.index_version = g.index_version "
+                "SELECT g.document_id, g.generation FROM generations g WHERE g.index_version = %(version)s "
+                "AND g.state = 'replaced' AND g.dirty AND (%(plan)s::uuid IS NULL OR g.document_id IN ("
+                "  SELECT document_id FROM plan_documents WHERE plan_id = %(plan)s AND outcome = 'deleted')) "
+                "AND NOT EXISTS (SELECT 1 FROM generations c WHERE c.index_version = g.index_version "
                 "  AND c.document_id = g.document_id AND c.state = 'current') ORDER BY 1, 2",
-                [plan_id, version.version],
+                {"version": version.version, "plan": plan_id},
             )
             return [GenerationKey(*row) for row in cursor]
 

@@ -97,6 +97,7 @@ JOIN runs r ON r.source = this.source AND r.run_id <> this.run_id
   AND r.request ->> 'subpath' = this.request ->> 'subpath'
 JOIN plans p ON p.run_id = r.run_id AND p.state = 'published'
 JOIN verdicts v USING (plan_id)
-WHERE this.run_id = %s AND this.request ->> 'replay' IS NULL AND r.request ->> 'replay' IS NULL
+WHERE this.run_id = %s AND this.build_id IS NULL AND r.build_id IS NULL
+  AND this.request ->> 'replay' IS NULL AND r.request ->> 'replay' IS NULL
 GROUP BY r.run_id, r.started_at ORDER BY r.started_at DESC LIMIT %s
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from concordance.errors import Conflict
+from concordance.errors import Conflict, Misconfigured
 from concordance.ledger.database import Cursor, Database
 from concordance.model import IndexSettings, IndexVersion
 
@@ -35,6 +35,34 @@ class Versions:
     def building(self) -> IndexVersion | None:
         """The newest version that is still being built, if any."""
         return self._database.transact("read the building index version", lambda cursor: _one(cursor, "building"))
+
+    def unfinished(self) -> list[IndexVersion]:
+        """Versions that are built or ready, the oldest first."""
+        return [version for version in self.all() if version.state in ("building", "ready")]
+
+    def get(self, version: int) -> IndexVersion:
+        """Raises `Misconfigured` when there is no such version."""
+        return self._database.transact("read an index version", lambda cursor: get(cursor, version))
+
+    def all(self) -> list[IndexVersion]:
+        """Every version that there is or was, the oldest first."""
+
+        def read(cursor: Cursor) -> list[IndexVersion]:
+            cursor.execute(f"SELECT {_COLUMNS} FROM index_versions v, control c ORDER BY v.version")  # noqa: S608
+            return [version_from(row) for row in cursor]
+
+        return self._database.transact("read the index versions", read)
+
+    def ready(self, version: IndexVersion) -> IndexVersion:
+        """building -> ready: it has passed its gates. A repeated call changes nothing."""
+
+        def work(cursor: Cursor) -> IndexVersion:
+            cursor.execute("SELECT epoch FROM control FOR SHARE")
+            if get(cursor, version.version).state != "ready":
+                step(cursor, version.version, "building", "ready")
+            return get(cursor, version.version)
+
+        return self._database.transact("make an index version ready", work)
 
     def frozen(self, version: IndexVersion) -> Any:
         """What is frozen with the version beside its settings (names, boilerplate), as it was handed to `create`."""
@@ -103,6 +131,21 @@ def step(cursor: Cursor, version: int, before: str, after: str) -> None:
     )
     if cursor.rowcount != 1:
         raise Conflict(f"Index version {version} is no longer {before}: somebody else moved it on")
+
+
+def get(cursor: Cursor, version: int) -> IndexVersion:
+    """The version with its state now. Raises `Misconfigured` when there is none."""
+    cursor.execute(f"SELECT {_COLUMNS} FROM index_versions v, control c WHERE v.version = %s", [version])  # noqa: S608 - constants
+    row = cursor.fetchone()
+    if row is None:
+        raise Misconfigured(
+            f"There is no index version {version}: `python -m concordance index list` shows those that there are"
+        )
+    return version_from(row)
+
+
+def live_of(cursor: Cursor) -> IndexVersion | None:
+    return _one(cursor, "live")
 
 
 def _one(cursor: Cursor, state: str) -> IndexVersion | None:

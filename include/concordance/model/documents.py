@@ -161,6 +161,7 @@ class Reason(StrEnum):
     ENCODING_DAMAGE = "encoding_damage"
     WRONG_LANGUAGE = "wrong_language"
     DUPLICATE_CONTENT = "duplicate_content"
+    NOT_KEPT = "not_kept"
     GATE_DOCUMENTS = "gate_documents"
     GATE_ENTITIES = "gate_entities"
     GATE_CHUNKS = "gate_chunks"

@@ -39,6 +39,10 @@ class PlanEntry:
     stamp: str
     size_bytes: int
     shard: int | None
+    made_from: int | None = None
+    """Of a build: the generation of the live version from which the document is made."""
+    is_carried: bool = False
+    """Of a build: it could not be cut anew, and is taken over as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,14 @@ class Manifest:
     content_digest: str
     text_digests: tuple[str, ...]
     links: tuple[tuple[UUID, str], ...]
+    source_digest: str | None = None
+    """What the document was in its source; the fingerprint holds it."""
+    made_from: tuple[int, int] | None = None
+    """(index version, generation) from which a build made this one."""
+    is_stale: bool = False
 
     def as_json(self) -> list[Any]:
+        """What is written. Where it came from is no part of it."""
         return [
             str(self.document_id),
             self.uri,

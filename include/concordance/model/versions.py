@@ -46,6 +46,15 @@ class IndexSettings:
     def digest(self) -> str:
         return ids.digest(asdict(self))
 
+    @property
+    def cut_digest(self) -> str:
+        """Digest of what decides the chunks of a document, their mentions and links: two versions that share it cut
+        alike. The model is in it for its tokenizer and window; what decides only vectors is not."""
+        fields = asdict(self)
+        decides_vectors_only = ("bm25_k1", "bm25_b", "bm25_average_tokens", "model")
+        cut = {name: value for name, value in fields.items() if name not in decides_vectors_only}
+        return ids.digest({**cut, "model": [self.model.files_digest, self.model.window_tokens]})
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -59,6 +59,13 @@ _COUNTERS = (
     Metric("erase.failed", Unit.COUNT, ("store",), "clearings of an erasure that failed, by where"),
     Metric("gate.passed", Unit.COUNT, ("gate", "source"), "gates that let the run go on"),
     Metric("gate.failed", Unit.COUNT, ("gate", "source"), "gates that stopped the run"),
+    Metric("build.copied", Unit.COUNT, ("source",), "documents of a new index version taken over from artefacts"),
+    Metric("build.cut", Unit.COUNT, ("source",), "documents of a new index version read from their source again"),
+    Metric("build.carried", Unit.COUNT, ("source",), "documents of a new index version that could not be cut anew"),
+    Metric("build.gate_passed", Unit.COUNT, ("gate",), "gates that let a new index version go on"),
+    Metric("build.gate_failed", Unit.COUNT, ("gate",), "gates that a new index version failed"),
+    Metric("index.swapped", Unit.COUNT, (), "swaps of the live index version, rollbacks included"),
+    Metric("index.dropped", Unit.COUNT, (), "index versions deleted from the stores and the ledger"),
     Metric("store.circuit", Unit.COUNT, ("store", "state"), "changes of a store's circuit: open, half-open, closed"),
     Metric("search.answered", Unit.COUNT, (), "searches that gave an answer"),
     Metric("search.failed", Unit.COUNT, ("error",), "searches that raised, by class of the error"),
@@ -71,6 +78,8 @@ _COUNTERS = (
 )
 _TIMINGS = (
     Metric("stage.duration", Unit.MILLISECONDS, ("stage", "source"), "wall time of one stage task"),
+    Metric("index.swap", Unit.MILLISECONDS, (), "from the decision to swap until alias and pointer followed"),
+    Metric("publish.held", Unit.MILLISECONDS, (), "how long a swap kept runs from publishing"),
     Metric("search.duration", Unit.MILLISECONDS, (), "wall time of one search, its query's embedding included"),
     Metric("verify.duration", Unit.MILLISECONDS, (), "wall time of one verification"),
     Metric("repair.duration", Unit.MILLISECONDS, (), "wall time of one repair, its verifications included"),

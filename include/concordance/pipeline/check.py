@@ -13,6 +13,7 @@ from concordance import fault_points, ids
 from concordance.errors import GateFailed
 from concordance.model import IndexVersion, Rejection
 from concordance.operations import telemetry
+from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.gate_frames import ArtefactFrames, counts_frame, current_frames, shard_frames
 from concordance.pipeline.index import canaries_of
@@ -41,7 +42,11 @@ def documents_verdict(
     """What the first gate says, without its consequences."""
     declaration = adapters.declarations[plan.source]
     documents = ArtefactFrames(
-        [shard.documents for shard in shards], adapters, settings, columns=gates.DOCUMENT_COLUMNS
+        [shard.documents for shard in shards],
+        adapters,
+        settings,
+        columns=gates.DOCUMENT_COLUMNS,
+        left_out=_passed_before(plan, shards, adapters),
     )
     return _judged(
         "documents",
@@ -61,10 +66,11 @@ def check_chunks(
     """Chunks and vectors: window, headers, coverage, unit norm, the model's canaries. Raises `GateFailed`."""
     version = version_of(plan, adapters=adapters, settings=settings)
     rejected = frozenset(str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id))
+    left_out = rejected | _passed_before(plan, shards, adapters)
     result = _judged(
         "chunks",
         lambda: gates.check_chunks(
-            shard_frames(shards, rejected, adapters=adapters, settings=settings),
+            shard_frames(shards, left_out, adapters=adapters, settings=settings),
             canaries=canaries_of(version, adapters),
             version_settings=version.settings,
             settings=settings,
@@ -98,6 +104,18 @@ def check_stores(
         ),
     )
     return _carry_out(result, plan, shards, version, adapters=adapters, settings=settings)
+
+
+def _passed_before(plan: PlanReference, shards: Sequence[ShardReference], adapters: Adapters) -> frozenset[str]:
+    """Documents that a build copied from the live version: they passed these gates there. Their vectors are judged."""
+    if not plan.is_build:
+        return frozenset()
+    wanted = [("is_copied", "=", True)]
+    copied = (
+        tables.from_parquet(adapters.staging.read(shard.documents), filters=wanted, columns=["document_id"])
+        for shard in shards
+    )
+    return frozenset(document_id for table in copied for document_id in table.column(0).to_pylist())
 
 
 def _judged(name: str, gate: Callable[[], GateResult]) -> GateResult:

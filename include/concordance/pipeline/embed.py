@@ -28,7 +28,7 @@ from concordance.pipeline.barred import take_back_erased
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
-from concordance.pipeline.version import version_of
+from concordance.pipeline.version import read_beside, version_of
 from concordance.settings import Settings
 from concordance.slices import slices
 from concordance.staging import Artefact
@@ -75,7 +75,8 @@ def _make(
     rejected = {str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id)}
     texts = {row["text_digest"]: row["text"] for row in chunks if row["document_id"] not in rejected}
     vectors = _Vectors()
-    _copy_known(vectors, list(texts), version, adapters)
+    for known in read_beside(plan, version, adapters=adapters):
+        _copy_known(vectors, [digest for digest in texts if digest not in vectors.kept], known, adapters)
     unknown = sorted(texts.keys() - vectors.kept.keys(), key=lambda digest: (-len(texts[digest]), digest))
     for pool in slices(unknown, settings.embed_pool_texts):
         # Encoding is the longest stage: the run must not lose its source meanwhile.

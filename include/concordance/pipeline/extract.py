@@ -25,7 +25,7 @@ from concordance.parsing.parser import Parser
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.barred import take_back_erased, without_erased
-from concordance.pipeline.fingerprint import fingerprint
+from concordance.pipeline.fingerprint import fingerprint_under, source_digest
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.index import Frozen, frozen_with
 from concordance.pipeline.metadata import check_count, with_clean_names
@@ -47,11 +47,9 @@ def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Se
     Raises `Unavailable` when the source or the staging area does not answer.
     """
     version = version_of(plan, adapters=adapters, settings=settings)
-    inputs = [str(plan.plan_id), plan.entries.digest, shard, version.settings.digest, settings.run_digest]
-    documents = adapters.staging.find("documents", inputs)
-    chunks = adapters.staging.find("chunks", inputs)
-    if documents is None or chunks is None:
-        extracted = rehearsed(plan, shard, adapters) or extract_shard(
+
+    def extracted() -> Extracted:
+        return rehearsed(plan, shard, adapters) or extract_shard(
             plan,
             shard,
             version,
@@ -59,6 +57,25 @@ def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Se
             settings=settings,
             renew=lambda: adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source),
         )
+
+    return stage_shard(plan, shard, version, extracted, adapters=adapters, settings=settings)
+
+
+def stage_shard(
+    plan: PlanReference,
+    shard: int,
+    version: IndexVersion,
+    make: Callable[[], Extracted],
+    *,
+    adapters: Adapters,
+    settings: Settings,
+) -> ShardReference:
+    """Stage what `make` gives for one shard, and record what it rejects; found, if an earlier attempt did so."""
+    inputs = [str(plan.plan_id), plan.entries.digest, shard, version.settings.digest, settings.run_digest]
+    documents = adapters.staging.find("documents", inputs)
+    chunks = adapters.staging.find("chunks", inputs)
+    if documents is None or chunks is None:
+        extracted = make()
         # Recorded before the artefacts are: an attempt that finds them need not know what was rejected.
         _quarantine(plan, extracted.rejections, version, adapters=adapters, settings=settings)
         # The chunks first: a documents artefact is never without its chunks.
@@ -136,12 +153,14 @@ class _Extractor:
 
     def _document_row(self, entry: PlanEntry, raw: RawDocument, title: str | None, links: set[Link]) -> Row:
         declaration = self.source.declaration
+        digest = source_digest(raw, access=declaration.access)
         return {
             "document_id": str(entry.document_id),
             "uri": entry.uri,
             "base": entry.base,
             "title": title,
-            "fingerprint": fingerprint(raw, access=declaration.access, index_settings=self.version.settings),
+            "source_digest": digest,
+            "fingerprint": fingerprint_under(digest, self.version.settings),
             "stamp": entry.stamp,
             "access": sorted(declaration.access),
             "source": declaration.name,
@@ -167,6 +186,19 @@ def extract_shard(
 ) -> Extracted:
     """Read, parse and cut the documents of one shard; nothing is recorded. `renew` keeps the run's lease meanwhile."""
     entries = without_erased(tables.plan_entries(adapters.staging.read(plan.entries), shard=shard), adapters=adapters)
+    return extract_entries(plan, entries, version, adapters=adapters, settings=settings, renew=renew)
+
+
+def extract_entries(
+    plan: PlanReference,
+    entries: list[PlanEntry],
+    version: IndexVersion,
+    *,
+    adapters: Adapters,
+    settings: Settings,
+    renew: Callable[[], None],
+) -> Extracted:
+    """The same for these documents of the plan."""
     extracted = Extracted([], [], [])
     source = adapters.source(plan.source)
     extractor = _Extractor(

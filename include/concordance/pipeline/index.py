@@ -7,10 +7,10 @@ import contextlib
 import heapq
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from itertools import chain, islice
+from typing import Any, TypeVar
 
 import structlog
 
@@ -19,7 +19,7 @@ from concordance.chunking.entities import ENTITIES_REVISION, Gazetteer
 from concordance.chunking.splitter import CHUNKER_REVISION
 from concordance.embedding.canaries import Canaries
 from concordance.errors import Corrupt, Misconfigured, PoisonDocument, Unavailable
-from concordance.model import Entity, IndexSettings, IndexVersion
+from concordance.model import IndexSettings, IndexVersion
 from concordance.parsing import PARSER_REVISION
 from concordance.parsing.boilerplate import recurring_blocks
 from concordance.parsing.parser import Parser
@@ -28,6 +28,8 @@ from concordance.settings import Settings
 from concordance.sources.port import Source
 
 log = structlog.get_logger(__name__)
+
+Read = TypeVar("Read")
 
 
 def ensure_live(adapters: Adapters, settings: Settings) -> IndexVersion:
@@ -42,12 +44,17 @@ def ensure_live(adapters: Adapters, settings: Settings) -> IndexVersion:
     require_model(adapters, live)
     pointers = adapters.vectors.pointer(), adapters.graph.pointer()
     if pointers != (live.version, live.version) or adapters.graph.description(live) is None:
-        # The ledger's row decides; alias and pointer follow and are repaired to it.
-        _prepare(live, adapters)
-        with fault_points.around("index.point"):
-            adapters.vectors.point_to(live)
-            adapters.graph.point_to(live)
+        # The ledger's row decides; alias and pointer are repaired to it.
+        follow(live, adapters)
     return live
+
+
+def follow(live: IndexVersion, adapters: Adapters) -> None:
+    """Alias and pointer name the live version, for raw readers."""
+    prepare(live, adapters)
+    with fault_points.around("index.point"):
+        adapters.vectors.point_to(live)
+        adapters.graph.point_to(live)
 
 
 def require_model(adapters: Adapters, version: IndexVersion) -> None:
@@ -104,27 +111,34 @@ def canaries_of(version: IndexVersion, adapters: Adapters) -> Canaries | None:
 def _first(adapters: Adapters, settings: Settings) -> IndexVersion:
     version = adapters.ledger.versions.building()
     if version is None:
-        frozen = _freeze(adapters, settings)
-        made_from = IndexSettings(
-            **{name: getattr(settings, name) for name in _FROZEN},
-            chunker_revision=CHUNKER_REVISION,
-            parser_revision=PARSER_REVISION,
-            entities_revision=ENTITIES_REVISION,
-            gazetteer_digest=frozen.gazetteer.digest,
-            boilerplate_digest=ids.digest(sorted(frozen.boilerplate)),
-            model=adapters.embedder.fingerprint,
-        )
+        frozen = freeze(adapters, settings)
         with fault_points.around("index.create"):
-            version = adapters.ledger.versions.create(made_from, frozen.as_json(), is_first=True)
+            version = adapters.ledger.versions.create(
+                index_settings(frozen, adapters, settings), frozen.as_json(), is_first=True
+            )
     if version.state == "live":
         return version
     require_model(adapters, version)
-    _prepare(version, adapters)
+    prepare(version, adapters)
     with fault_points.around("index.live"):
         return adapters.ledger.versions.make_first_live(version)
 
 
-def _prepare(version: IndexVersion, adapters: Adapters) -> None:
+def index_settings(frozen: Frozen, adapters: Adapters, settings: Settings) -> IndexSettings:
+    """What a new version is made of now: the settings, the code's revisions, the configured model."""
+    return IndexSettings(
+        **{name: getattr(settings, name) for name in _FROZEN},
+        chunker_revision=CHUNKER_REVISION,
+        parser_revision=PARSER_REVISION,
+        entities_revision=ENTITIES_REVISION,
+        gazetteer_digest=frozen.gazetteer.digest,
+        boilerplate_digest=ids.digest(sorted(frozen.boilerplate)),
+        model=adapters.embedder.fingerprint,
+    )
+
+
+def prepare(version: IndexVersion, adapters: Adapters) -> None:
+    """Both stores take rows of the version from here on; the graph keeps what is frozen with it."""
     with fault_points.around("index.prepare"):
         adapters.graph.prepare()
         adapters.vectors.prepare(version)
@@ -152,23 +166,30 @@ def described(description: str) -> tuple[IndexSettings, Any]:
         ) from None
 
 
-def _freeze(adapters: Adapters, settings: Settings) -> Frozen:
+def freeze(adapters: Adapters, settings: Settings) -> Frozen:
     """Names and boilerplate as the declared sources have them now, canaries as the configured model has them."""
-    names: list[Entity] = []
-    boilerplate: set[str] = set()
+    blocks = _of_each_source(adapters, lambda source: recurring_blocks(_sample(source, adapters.parser, settings)))
+    return Frozen(gazetteer_of(adapters, settings), frozenset().union(*blocks), Canaries.of(adapters.embedder))
+
+
+def gazetteer_of(adapters: Adapters, settings: Settings) -> Gazetteer:
+    """The names that the declared sources have now."""
+    # One more than allowed, so that too many are refused by name and never cut off in silence.
+    names = _of_each_source(adapters, lambda source: list(islice(source.names(), settings.max_gazetteer_names + 1)))
+    return Gazetteer.build(
+        list(chain.from_iterable(names)),
+        max_names=settings.max_gazetteer_names,
+        max_name_characters=settings.max_name_characters,
+    )
+
+
+def _of_each_source(adapters: Adapters, read: Callable[[Source], Read]) -> Iterator[Read]:
     for source_name in sorted(adapters.declarations):
         try:
-            source = adapters.source(source_name)
-            # One more than allowed, so that too many are refused by name and never cut off in silence.
-            names.extend(islice(source.names(), settings.max_gazetteer_names + 1))
-            boilerplate |= recurring_blocks(_sample(source, adapters.parser, settings))
+            yield read(adapters.source(source_name))
         except (Misconfigured, Unavailable) as error:
             # One source that is not there must not keep the others from their first index.
             log.warning("a source is left out of what is frozen", source=source_name, error=type(error).__name__)
-    gazetteer = Gazetteer.build(
-        names, max_names=settings.max_gazetteer_names, max_name_characters=settings.max_name_characters
-    )
-    return Frozen(gazetteer, frozenset(boilerplate), Canaries.of(adapters.embedder))
 
 
 def _sample(source: Source, parser: Parser, settings: Settings) -> Iterator[str]:

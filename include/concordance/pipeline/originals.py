@@ -25,20 +25,27 @@ def from_artefacts(
     version: IndexVersion, promises: Sequence[Promise], adapters: Adapters
 ) -> dict[GenerationKey, GraphBatch]:
     """The graph rows of those of the generations whose artefacts are still there and say what the ledger says."""
+    return {
+        key: graph_rows(prepared, key.generation, index_version=version.version)[1]
+        for key, prepared in prepared_from_artefacts(version, promises, adapters)
+    }
+
+
+def prepared_from_artefacts(
+    version: IndexVersion, promises: Sequence[Promise], adapters: Adapters
+) -> Iterator[tuple[GenerationKey, PreparedDocument]]:
+    """The artefacts' rows of those of the generations whose artefacts are still there and say what the ledger says."""
     wanted: dict[UUID, dict[UUID, Promise]] = {}
     plans = adapters.ledger.repairing.plans_of(version, [promise.key for promise in promises])
     for promise in promises:
         if promise.key in plans:
             wanted.setdefault(plans[promise.key], {})[promise.row.document_id] = promise
-    found: dict[GenerationKey, GraphBatch] = {}
     for plan_id, documents in wanted.items():
         for prepared in _prepared(plan_id, documents, version, adapters):
             promise = documents[prepared.document_id]
             digests = tuple(chunk["text_digest"] for chunk in prepared.chunks)
             if digests == promise.text_digests and prepared.content().digest == promise.row.content_digest:
-                _, batch = graph_rows(prepared, promise.key.generation, index_version=version.version)
-                found[promise.key] = batch
-    return found
+                yield promise.key, prepared
 
 
 def _prepared(

@@ -6,7 +6,13 @@ worker: this run's, the next run's, or a later attempt of this one.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+import tenacity
+
 from concordance import fault_points
+from concordance.errors import Leased
 from concordance.model import GenerationKey, IndexVersion
 from concordance.operations import telemetry
 from concordance.pipeline.adapters import Adapters
@@ -28,9 +34,8 @@ def publish(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> d
     first, `Unavailable` when a store does not answer: what is published stays published, and the rest is done again.
     """
     version = version_of(plan, adapters=adapters, settings=settings)
-    with fault_points.around("run.publish"):
-        adapters.ledger.publishing.publish(plan.plan_id)
-    hide(plan, version, adapters=adapters, settings=settings)
+    _await_swap(adapters.ledger.publishing.publish, settings)(plan.plan_id)
+    hide(version, adapters.ledger.settling.to_hide(version, plan.plan_id), adapters=adapters, settings=settings)
     settle(version, adapters=adapters, settings=settings)
     sweep(version, adapters=adapters, settings=settings)
     return adapters.ledger.plans.outcomes(plan.plan_id)
@@ -51,9 +56,25 @@ def settle(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> 
     return done
 
 
-def hide(plan: PlanReference, version: IndexVersion, *, adapters: Adapters, settings: Settings) -> None:
-    """Take what the plan deleted out of the raw views at once; it is swept after the grace."""
-    generations = adapters.ledger.settling.to_hide(version, plan.plan_id)
+def _await_swap(publish: Callable[[UUID], None], settings: Settings) -> Callable[[UUID], None]:
+    """Wait while a swap holds publishing: it does so for a moment only."""
+
+    def once(plan_id: UUID) -> None:
+        with fault_points.around("run.publish"):
+            publish(plan_id)
+
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(Leased),
+        wait=lambda state: getattr(state.outcome.exception() if state.outcome else None, "retry_after_seconds", 1),
+        stop=tenacity.stop_after_delay(5 * settings.swap_hold_seconds),
+        reraise=True,
+    ).wraps(once)
+
+
+def hide(
+    version: IndexVersion, generations: Sequence[GenerationKey], *, adapters: Adapters, settings: Settings
+) -> None:
+    """Take what was deleted out of the raw views at once; it is swept after the grace."""
     for page in slices(generations, _PAGE_GENERATIONS):
         with fault_points.around("graph.settle"):
             adapters.graph.hide(version, page, timeout_seconds=settings.call_timeout_seconds)

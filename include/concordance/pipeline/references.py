@@ -83,6 +83,12 @@ class PlanReference:
     impact: dict[str, int] = field(default_factory=dict)
     estimated_from: str = ""
     rehearsed: tuple[Rehearsed, ...] = ()
+    from_version: int | None = None
+    """Of a build's plan: the live version that it was made from; an ingest's has none, and writes into the live one."""
+
+    @property
+    def is_build(self) -> bool:
+        return self.from_version is not None
 
     @property
     def is_noop(self) -> bool:

@@ -53,7 +53,15 @@ class PreparedDocument:
             content_digest=self.content().digest,
             text_digests=tuple(chunk["text_digest"] for chunk in self.chunks),
             links=self.links(),
+            # Artefacts of older releases lack these.
+            source_digest=fields.get("source_digest"),
+            made_from=self._made_from(),
+            is_stale=bool(fields.get("is_stale")),
         )
+
+    def _made_from(self) -> tuple[int, int] | None:
+        generation = self.fields.get("made_from")
+        return None if generation is None else (self.fields["made_from_version"], generation)
 
     def links(self) -> tuple[tuple[UUID, str], ...]:
         """(target, kind) of every link, each once, sorted."""

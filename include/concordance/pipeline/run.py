@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 from concordance.errors import Terminal, Transient
 from concordance.operations import telemetry
@@ -26,6 +26,16 @@ class Tools(TypedDict):
 
     adapters: Adapters
     settings: Settings
+
+
+class FirstStage(Protocol):
+    """`extract`, or what stands in its place."""
+
+    __name__: str
+
+    def __call__(
+        self, plan: PlanReference, shard: int, *, adapters: Adapters, settings: Settings
+    ) -> ShardReference: ...
 
 
 def ingest(request: RunRequest, *, adapters: Adapters, settings: Settings) -> RunReport:
@@ -61,10 +71,10 @@ def ending(request: RunRequest, *, adapters: Adapters) -> Iterator[None]:
         raise
 
 
-def walk(plan: PlanReference, tools: Tools) -> list[ShardReference]:
-    """The stages of a plan that has something to do."""
-    with telemetry.stage("extract", source=plan.source):
-        shards = [extract(plan, shard, **tools) for shard in range(plan.shards)]
+def walk(plan: PlanReference, tools: Tools, *, first: FirstStage = extract) -> list[ShardReference]:
+    """The stages of a plan that has something to do. The `first` one makes the documents and chunks."""
+    with telemetry.stage(first.__name__, source=plan.source):
+        shards = [first(plan, shard, **tools) for shard in range(plan.shards)]
     with telemetry.stage("check_documents", source=plan.source):
         check_documents(plan, shards, **tools)
     with telemetry.stage("embed", source=plan.source):

@@ -30,6 +30,8 @@ PLAN = pa.schema(
         ("stamp", pa.string()),
         ("size_bytes", pa.int64()),
         ("shard", pa.int32()),
+        ("made_from", pa.int64()),
+        ("is_carried", pa.bool_()),
     ]
 )
 # Entities, relations and links are JSON texts: nested lists of fixed shape, read by one stage only.
@@ -54,6 +56,13 @@ DOCUMENTS = pa.schema(
         ("language_probability", pa.float64()),
         ("said_characters", pa.int64()),
         ("said_digest", pa.string()),
+        ("source_digest", pa.string()),
+        # Of a build: the index version and generation that it was made from, whether its rows were copied from there
+        # (and have passed the gates before), and whether they are older than what the source has.
+        ("made_from_version", pa.int32()),
+        ("made_from", pa.int64()),
+        ("is_copied", pa.bool_()),
+        ("is_stale", pa.bool_()),
     ]
 )
 CHUNKS = pa.schema(
@@ -128,6 +137,8 @@ def plan_rows(entries: Sequence[PlanEntry]) -> list[dict[str, Any]]:
             "stamp": entry.stamp,
             "size_bytes": entry.size_bytes,
             "shard": entry.shard,
+            "made_from": entry.made_from,
+            "is_carried": entry.is_carried,
         }
         for entry in entries
     ]

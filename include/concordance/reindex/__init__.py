@@ -1,0 +1,1 @@
+"""Index versions: building the next one beside the live one, checking it, swapping them, going back, dropping."""

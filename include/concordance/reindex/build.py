@@ -1,0 +1,227 @@
+"""A build: what the next index version is made of, and one round of making it, by the plans and stages of every run.
+
+A round compares the two versions in the ledger and makes one plan for each source in which they differ. What is done is
+therefore never done again, whenever a build stopped, and catching up with what was published, deleted or erased
+meanwhile is simply another round.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import structlog
+
+from concordance import fault_points
+from concordance.errors import Misconfigured
+from concordance.ledger.building import Difference
+from concordance.ledger.plans import PlanCounts
+from concordance.model import Action, IndexSettings, IndexVersion, PlanEntry
+from concordance.pipeline import index, tables
+from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.compare import cut_into_shards
+from concordance.pipeline.references import PlanReference
+from concordance.reindex.references import OVERRIDES, BuildReference, BuildRequest
+from concordance.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+MODES = ("auto", "rebuild")
+CARRY = "carry"
+# A token of a text takes about so many bytes.
+_BYTES_A_TOKEN = 4
+
+
+def begin(request: BuildRequest, *, adapters: Adapters, settings: Settings) -> BuildReference | None:
+    """Take the builder's place and the version to build; None when there is no reason to build one.
+
+    A repeated call takes up what it had begun; another build goes on with an unfinished version if it would be made of
+    the same, and drops it if not. Raises `Leased` while another build is at work, `Misconfigured` for a wrong request,
+    before the first ingest, and when documents belong to a source that is no longer declared.
+    """
+    _check(request, settings)
+    with fault_points.around("build.begin"):
+        begun = adapters.ledger.building.begin(request.build_id, request.as_json())
+    live = _live(adapters)
+    _require_declared(live, adapters)
+    if begun.version is not None:
+        version = adapters.ledger.versions.get(begun.version)
+        if version.state in ("building", "ready", "live"):
+            return BuildReference(request.build_id, version.version, live.version, _recorded(begun.report))
+    reasons = _reasons(request, live, adapters, settings)
+    if not reasons:
+        return None
+    version = _version(request, adapters, settings)
+    with fault_points.around("build.attach"):
+        adapters.ledger.building.builds(request.build_id, version)
+    with fault_points.around("build.record"):
+        adapters.ledger.building.record(request.build_id, {"reasons": reasons, "from_version": live.version})
+    return BuildReference(request.build_id, version.version, live.version, tuple(reasons))
+
+
+def plan_round(build: BuildReference, *, adapters: Adapters, settings: Settings) -> list[PlanReference]:
+    """One plan for each source in which the version that is built and the live one differ; none when they do not.
+
+    Left out is what nobody can make: the parity gate counts it.
+    """
+    adapters.ledger.building.renew(build.build_id)
+    version, live = adapters.ledger.versions.get(build.version), _live(adapters)
+    sources = adapters.ledger.building.sources([live, version])
+    plans = []
+    for source, tenant in sources.items():
+        differences = [
+            each for each in adapters.ledger.building.differences(live, version, source) if not is_lost(each)
+        ]
+        if differences:
+            most = max(1, settings.build_max_shards // len(sources))
+            entries, shards = cut_into_shards(
+                [_entry(each, version) for each in differences],
+                shard_bytes=settings.build_shard_bytes,
+                max_shards=most,
+            )
+            plans.append(
+                _plan(build, source, tenant, entries, shards, version, live, adapters=adapters, settings=settings)
+            )
+    return plans
+
+
+def is_lost(difference: Difference) -> bool:
+    """The live version has the document, and neither its source nor its artefacts give it again."""
+    return difference.in_live is not None and difference.rejected_in == CARRY
+
+
+def _check(request: BuildRequest, settings: Settings) -> None:
+    if request.mode not in MODES:
+        raise Misconfigured(f"mode is {request.mode!r}; allowed: {', '.join(MODES)}")
+    if unknown := sorted(request.overrides.keys() - set(OVERRIDES)):
+        raise Misconfigured(f"{', '.join(unknown)} cannot be chosen for a new version; allowed: {', '.join(OVERRIDES)}")
+    settings.with_values(request.overrides)
+
+
+def _live(adapters: Adapters) -> IndexVersion:
+    live = adapters.ledger.versions.live()
+    if live is None:
+        raise Misconfigured("There is no live index yet: the first ingest makes one, from the settings as they are")
+    return live
+
+
+def _require_declared(live: IndexVersion, adapters: Adapters) -> None:
+    unknown = sorted(adapters.ledger.building.sources([live]).keys() - adapters.declarations.keys())
+    if unknown:
+        raise Misconfigured(
+            f"The live index has documents of {', '.join(unknown)}, which no declaration names: a new version would "
+            "lose them. Declare the source again, or erase its documents"
+        )
+
+
+def _recorded(report: dict[str, Any] | None) -> tuple[str, ...]:
+    return tuple((report or {}).get("reasons", ()))
+
+
+def _reasons(request: BuildRequest, live: IndexVersion, adapters: Adapters, settings: Settings) -> list[str]:
+    if request.mode == "rebuild":
+        return [f"asked for by {request.requested_by or 'somebody'}"]
+    reasons = index.moved_on(live, settings)
+    if index.gazetteer_of(adapters, settings).digest != live.settings.gazetteer_digest:
+        reasons.append("gazetteer")
+    if request.is_weekly_night:
+        reasons.append("the weekly night")
+    return reasons
+
+
+def _version(request: BuildRequest, adapters: Adapters, settings: Settings) -> IndexVersion:
+    """An unfinished version that would be made of the same, or a new one."""
+    chosen = settings.with_values(request.overrides)
+    frozen = index.freeze(adapters, chosen)
+    wanted = index.index_settings(frozen, adapters, chosen)
+    for unfinished in reversed(adapters.ledger.versions.unfinished()):
+        last = adapters.ledger.building.newest_of(unfinished)
+        if (last is None or last.state != "refused") and _is_made_of_the_same(unfinished.settings, wanted):
+            index.prepare(unfinished, adapters)
+            return unfinished
+        log.info("an unfinished index version is dropped", version=unfinished.version)
+        with fault_points.around("version.retire"):
+            adapters.ledger.swapping.retire(unfinished)
+    with fault_points.around("index.create"):
+        version = adapters.ledger.versions.create(wanted, frozen.as_json())
+    index.prepare(version, adapters)
+    return version
+
+
+def _is_made_of_the_same(one: IndexSettings, other: IndexSettings) -> bool:
+    # Names and boilerplate are what the sources had at the time: they do not make hours of work worthless.
+    changing = {"gazetteer_digest": "", "boilerplate_digest": ""}
+    return {**asdict(one), **changing} == {**asdict(other), **changing}
+
+
+def _entry(difference: Difference, version: IndexVersion) -> PlanEntry:
+    action = (
+        Action.DELETE if difference.in_live is None else Action.ADD if difference.in_other is None else Action.CHANGE
+    )
+    return PlanEntry(
+        document_id=difference.document_id,
+        uri=difference.uri,
+        action=action,
+        base=difference.in_other,
+        stamp=difference.stamp or "",
+        size_bytes=(difference.chunk_count or 0) * version.settings.chunk_max_tokens * _BYTES_A_TOKEN,
+        shard=None,
+        made_from=difference.in_live,
+        is_carried=difference.rejected_in is not None,
+    )
+
+
+def _plan(
+    build: BuildReference,
+    source: str,
+    tenant: str,
+    entries: Sequence[PlanEntry],
+    shards: int,
+    version: IndexVersion,
+    live: IndexVersion,
+    *,
+    adapters: Adapters,
+    settings: Settings,
+) -> PlanReference:
+    run_id = f"{build.build_id}__{source}__{secrets.token_hex(4)}"
+    adapters.ledger.runs.open(
+        run_id=run_id, source=source, tenant=tenant, request=build.as_json(), build_id=build.build_id
+    )
+    with fault_points.around("plan.draw"):
+        drawn = adapters.ledger.plans.draw(run_id=run_id, source=source, scope="", version=version)
+    content = tables.to_parquet(tables.plan_rows(entries), tables.PLAN)
+    counts = _counts(entries)
+    reference = PlanReference(
+        plan_id=drawn.plan_id,
+        run_id=run_id,
+        source=source,
+        index_version=version.version,
+        entries=adapters.staging.put("plan", [str(drawn.plan_id)], content, rows=len(entries), suffix=".parquet"),
+        shards=shards,
+        settings_digest=settings.run_digest,
+        counts=counts,
+        estimates={"bytes": sum(entry.size_bytes for entry in entries)},
+        from_version=live.version,
+    )
+    with fault_points.around("plan.make"):
+        adapters.ledger.plans.make(
+            drawn.plan_id,
+            entries=entries,
+            counts=PlanCounts(discovered=counts["discovered"], unchanged=0, still_quarantined=0),
+            restamped=(),
+            released=(),
+            reference=reference.as_json(),
+        )
+    return reference
+
+
+def _counts(entries: Sequence[PlanEntry]) -> dict[str, int]:
+    named = {
+        "added": sum(entry.action is Action.ADD for entry in entries),
+        "changed": sum(entry.action is Action.CHANGE for entry in entries),
+        "deleted": sum(entry.action is Action.DELETE for entry in entries),
+    }
+    read = named["added"] + named["changed"]
+    return {"discovered": read, **named, "unchanged": 0, "still_quarantined": 0, "erased": 0, "postponed": 0}

@@ -1,0 +1,159 @@
+"""Remake: the documents of a build's plan, from what the live version was loaded from, or from their source.
+
+Where both versions cut alike, the rows of the artefacts that the live generation was loaded from are taken over, after
+they were compared with the ledger's digests. Elsewhere, and where they are gone, the document is read and cut anew.
+What cannot be cut anew, because it cannot be read or is rejected, is carried over as it was: a build loses nothing that
+readers have. The next ingest after the swap tries such a document again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from concordance.ledger.reading import Promise
+from concordance.model import GenerationKey, IndexVersion, PlanEntry, Reason, Rejection
+from concordance.operations import telemetry
+from concordance.pipeline import originals, tables
+from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.barred import without_erased
+from concordance.pipeline.extract import Extracted, Row, extract_entries, stage_shard
+from concordance.pipeline.fingerprint import fingerprint_under
+from concordance.pipeline.forecast import timed
+from concordance.pipeline.references import PlanReference, ShardReference
+from concordance.pipeline.rows import PreparedDocument
+from concordance.pipeline.version import version_of
+from concordance.reindex.build import CARRY
+from concordance.settings import Settings
+
+
+@timed
+def remake(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Settings) -> ShardReference:
+    """The documents and chunks of one shard of a build's plan, as `extract` leaves them.
+
+    Raises `Unavailable` when a source or the staging area does not answer.
+    """
+    version = version_of(plan, adapters=adapters, settings=settings)
+
+    def made() -> Extracted:
+        return _remade(plan, shard, version, adapters=adapters, settings=settings)
+
+    return stage_shard(plan, shard, version, made, adapters=adapters, settings=settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What the live generation of a document was loaded from, and what the ledger promises of it."""
+
+    promise: Promise
+    prepared: PreparedDocument
+
+
+def _remade(
+    plan: PlanReference, shard: int, version: IndexVersion, *, adapters: Adapters, settings: Settings
+) -> Extracted:
+    entries = without_erased(tables.plan_entries(adapters.staging.read(plan.entries), shard=shard), adapters=adapters)
+    assert plan.from_version is not None
+    live = adapters.ledger.versions.get(plan.from_version)
+    kept = _kept(entries, live, adapters)
+    cuts_alike = live.settings.cut_digest == version.settings.cut_digest
+    made = Extracted([], [], [])
+    anew: list[PlanEntry] = []
+    for entry in entries:
+        found = kept.get(entry.document_id)
+        if found is not None and (entry.is_carried or (cuts_alike and _knows_its_source(found))):
+            _take_over(made, entry, found, live, version, is_carried=not cuts_alike)
+        elif entry.is_carried:
+            made.rejections.append(_not_kept(entry))
+        else:
+            anew.append(entry)
+    copied = len(made.documents)
+    _cut_anew(made, plan, anew, kept, live, version, adapters=adapters, settings=settings)
+    carried = sum(bool(row["is_stale"]) for row in made.documents)
+    for what, number in (("copied", copied), ("cut", len(anew)), ("carried", carried)):
+        telemetry.count(f"build.{what}", number, source=plan.source)
+    return made
+
+
+def _kept(entries: Sequence[PlanEntry], live: IndexVersion, adapters: Adapters) -> dict[UUID, _Kept]:
+    keys = [GenerationKey(each.document_id, each.made_from) for each in entries if each.made_from is not None]
+    with adapters.ledger.snapshot() as snapshot:
+        promises = {promise.key: promise for promise in snapshot.promises_of(live, keys)}
+    return {
+        key.document_id: _Kept(promises[key], prepared)
+        for key, prepared in originals.prepared_from_artefacts(live, list(promises.values()), adapters)
+    }
+
+
+def _knows_its_source(kept: _Kept) -> bool:
+    # Without it, nobody could say under the new version whether the document is the same: older releases kept none.
+    return bool(kept.prepared.fields.get("source_digest"))
+
+
+def _take_over(
+    made: Extracted, entry: PlanEntry, kept: _Kept, live: IndexVersion, version: IndexVersion, *, is_carried: bool
+) -> None:
+    fields = dict(kept.prepared.fields)
+    if not is_carried:
+        fields["fingerprint"] = fingerprint_under(fields["source_digest"], version.settings)
+    made.documents.append(
+        {
+            **fields,
+            "base": entry.base,
+            # The ledger's: a listing that changed while the content did not is written there alone.
+            "stamp": kept.promise.row.stamp,
+            **_origin(entry, live),
+            "is_copied": True,
+            "is_stale": is_carried,
+        }
+    )
+    made.chunks.extend(dict(chunk) for chunk in kept.prepared.chunks)
+
+
+def _cut_anew(
+    made: Extracted,
+    plan: PlanReference,
+    entries: list[PlanEntry],
+    kept: Mapping[UUID, _Kept],
+    live: IndexVersion,
+    version: IndexVersion,
+    *,
+    adapters: Adapters,
+    settings: Settings,
+) -> None:
+    extracted = extract_entries(
+        plan,
+        entries,
+        version,
+        adapters=adapters,
+        settings=settings,
+        renew=lambda: adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source),
+    )
+    by_id = {entry.document_id: entry for entry in entries}
+    made.documents.extend(_with_origin(row, by_id[UUID(row["document_id"])], live) for row in extracted.documents)
+    made.chunks.extend(extracted.chunks)
+    for rejection in extracted.rejections:
+        found = kept.get(rejection.document_id)
+        if found is None:
+            made.rejections.append(rejection)
+        else:
+            _take_over(made, by_id[rejection.document_id], found, live, version, is_carried=True)
+
+
+def _with_origin(row: Row, entry: PlanEntry, live: IndexVersion) -> Row:
+    return {**row, **_origin(entry, live), "is_copied": False, "is_stale": False}
+
+
+def _origin(entry: PlanEntry, live: IndexVersion) -> Row:
+    return {"made_from_version": live.version, "made_from": entry.made_from}
+
+
+def _not_kept(entry: PlanEntry) -> Rejection:
+    return Rejection(
+        entry.document_id,
+        CARRY,
+        Reason.NOT_KEPT,
+        "it cannot be read or cut anew, and the artefacts that its live state was loaded from are gone",
+        entry.stamp,
+    )
