@@ -69,7 +69,7 @@ def plan_round(build: BuildReference, *, adapters: Adapters, settings: Settings)
     adapters.ledger.building.renew(build.build_id)
     version, live = adapters.ledger.versions.get(build.version), _live(adapters)
     sources = adapters.ledger.building.sources([live, version])
-    plans = []
+    made: list[PlanReference] = []
     for source, tenant in sources.items():
         differences = [
             each for each in adapters.ledger.building.differences(live, version, source) if not is_lost(each)
@@ -81,10 +81,10 @@ def plan_round(build: BuildReference, *, adapters: Adapters, settings: Settings)
                 shard_bytes=settings.build_shard_bytes,
                 max_shards=most,
             )
-            plans.append(
+            made.append(
                 _plan(build, source, tenant, entries, shards, version, live, adapters=adapters, settings=settings)
             )
-    return plans
+    return made
 
 
 def is_lost(difference: Difference) -> bool:
