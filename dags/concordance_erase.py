@@ -121,7 +121,7 @@ def hide(approval: Wire, *, params: Any = None, dag_run: Any = None, run_id: Any
         # The run names the erasure: every attempt goes on with the same one.
         uuid5(ids.NAMESPACE, f"concordance_erase {run_id}"),
         conf.scope(),
-        requested_by=asked_by(dag_run, approval),
+        requested_by=glue.asked_by(dag_run, approval),
         reason=conf.reason,
     )
     with glue.opened() as run:
@@ -152,13 +152,6 @@ def finish(hidden: Wire) -> dict[str, Any]:
     receipt = erased.receipt or {}
     kept = ("erasure_id", "hidden", "artefacts_removed", "read_back", "hidden_at", "erased_at", "receipt_digest")
     return {name: receipt[name] for name in kept}
-
-
-def asked_by(dag_run: Any, approval: Any) -> str:
-    """Who triggered the run and who approved it, as far as Airflow knows."""
-    approver = ((approval or {}).get("responded_by_user") or {}).get("name")
-    trigger = getattr(dag_run, "triggering_user_name", None)
-    return f"{trigger or 'unknown'}, approved by {approver or 'unknown'}"[:200]
 
 
 @dag(

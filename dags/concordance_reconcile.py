@@ -4,7 +4,8 @@ Reads every row of both stores in every index version that is kept and compares 
 What differs is put right where that is safe: rows are written again from the artefacts or the other store, rows of
 nobody are removed, sweeps that are due are done. A document that can only be loaded anew is marked, and the next ingest
 of its source loads it. **The task fails when anything is left**: its log and its result name what, and where.
-`python -m concordance verify` shows the same at any time; the counters are `verify.*` and `repair.*`.
+`python -m concordance verify` shows the same at any time; the counters are `verify.*` and `repair.*`. Index versions
+that are to go are deleted once the readers' grace has passed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,17 @@ def reconcile() -> dict[str, Any]:
         return compare_and_repair(adapters=house.adapters, settings=house.settings)
 
 
+@task(
+    execution_timeout=timedelta(hours=2),
+    doc_md="Deletes index versions whose time is over from the stores and the ledger, in small steps.",
+)
+def drop() -> dict[str, Any]:
+    from concordance.reindex.drop import drop_due
+
+    with glue.opened() as house:
+        return drop_due(adapters=house.adapters, settings=house.settings).as_json()
+
+
 @dag(
     dag_id="concordance_reconcile",
     dag_display_name="Reconcile the stores",
@@ -45,6 +57,8 @@ def reconcile() -> dict[str, Any]:
     dagrun_timeout=timedelta(hours=3),
 )
 def concordance_reconcile() -> None:
+    # Drift in what is kept does not keep what is to go.
+    drop()
     reconcile()
 
 

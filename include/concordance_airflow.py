@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from concordance.pipeline.adapters import Adapters
     from concordance.pipeline.references import PlanReference, RunRequest, ShardReference
+    from concordance.pipeline.run import Tools
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ OWNER = "concordance"
 NEO4J_CONNECTION = "neo4j_default"
 QDRANT_CONNECTION = "qdrant_default"
 LEDGER_CONNECTION = "concordance_ledger"
+# What a build's metrics carry where a run's carry its source.
+BUILD = "index_build"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +175,85 @@ def quarantine_form() -> dict[str, Param]:
     }
 
 
-def ingests(task_id: str, runs: Any, *, within: timedelta, doc_md: str) -> None:
+def reindex_form(sources: Iterable[str]) -> dict[str, Param]:
+    """The trigger form of a night: what `ReindexConf` knows."""
+
+    def number(title: str, description: str, kind: str = "integer") -> Param:
+        return Param(
+            None,
+            type=["null", kind],
+            minimum=0,
+            maximum=10_000,
+            title=title,
+            section="The new version",
+            description_md=f"{description} Empty: as the settings say. Write it into the settings too, or the next "
+            "automatic night goes back to them.",
+        )
+
+    return {
+        "mode": Param(
+            "auto",
+            type="string",
+            enum=["auto", "refresh", "rebuild"],
+            title="Mode",
+            description_md="`auto` refreshes the sources, and builds a new version if what is frozen with the live one "
+            "has changed or the weekly night has come; `refresh` builds none; `rebuild` builds one whatever changed.",
+        ),
+        "source": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *sorted(sources)],
+            title="Refresh only this source",
+            description_md="Empty: every source that is declared with `schedule = true`.",
+        ),
+        "publish": Param(
+            True,
+            type="boolean",
+            title="Publish",
+            description_md="Off: the new version is built and checked, and held for `concordance_index`.",
+        ),
+        "chunk_min_tokens": number("Least tokens of a chunk", "Shorter ones are joined."),
+        "chunk_max_tokens": number("Most tokens of a chunk", "The model's window bounds it."),
+        "header_max_tokens": number("Most tokens of a chunk's header", "Title and headings above the text."),
+        "bm25_k1": number("BM25 k1", "Saturation of repeated words.", "number"),
+        "bm25_b": number("BM25 b", "Weight of a chunk's length, 0 to 1.", "number"),
+        "bm25_average_tokens": number("BM25 average length", "Mean terms of a chunk.", "number"),
+    }
+
+
+def version_form() -> dict[str, Param]:
+    """The trigger form for one index version: what `VersionConf` knows."""
+    return {
+        "action": Param(
+            type="string",
+            enum=["publish", "rollback", "drop"],
+            title="Action",
+            description_md="`publish` a version that was held, or whose gate failed; `rollback` to one that was live; "
+            "`drop` one that is not needed any more.",
+        ),
+        "version": Param(
+            type="integer",
+            minimum=1,
+            maximum=2**31 - 1,
+            title="Index version",
+            description_md="As `python -m concordance index list` shows it.",
+        ),
+        "accepts": Param(
+            "",
+            type="string",
+            maxLength=500,
+            title="Publish although it finds worse, because",
+            description_md="Only with `publish`: lets a failed relevance gate pass, and is kept with the build.",
+        ),
+    }
+
+
+def ingests(task_id: str, runs: Any, *, within: timedelta, doc_md: str) -> Any:
     """A task that triggers one run of `concordance_ingest` for each of `runs` (`trigger_run_id` and `conf`) and waits
     for all of them, without holding a slot."""
     from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 
-    TriggerDagRunOperator.partial(
+    return TriggerDagRunOperator.partial(
         task_id=task_id,
         trigger_dag_id="concordance_ingest",
         # The runs are told apart by their run ids: two runs of one DAG cannot share a logical date.
@@ -256,19 +332,21 @@ def _bolt_url(connection: Connection) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """What the first task works with."""
+    """What a task works with."""
 
     adapters: Adapters
     settings: Settings
+
+    @property
+    def tools(self) -> Tools:
+        return {"adapters": self.adapters, "settings": self.settings}
 
 
 @dataclass(frozen=True, slots=True)
-class StageRun:
-    """What a later task works with."""
+class StageRun(Planning):
+    """What a task of a plan works with."""
 
     plan: PlanReference
-    adapters: Adapters
-    settings: Settings
 
 
 @contextmanager
@@ -281,6 +359,48 @@ def opened() -> Iterator[Planning]:
     settings = connected_settings()
     with open_adapters(settings) as adapters:
         yield Planning(adapters, settings)
+
+
+@contextmanager
+def building(name: str, build_id: str) -> Iterator[Planning]:
+    """The body of a build's task, with its timer and counters. An error that no attempt can mend ends the build."""
+    from concordance.operations import telemetry
+    from concordance.reindex.run import ending
+
+    with (
+        opened() as run,
+        telemetry.stage(name, source=BUILD),
+        ending(build_id, adapters=run.adapters, gives_up=_is_last_attempt()),
+    ):
+        yield run
+
+
+@contextmanager
+def built(build: dict[str, Any], name: str, work: dict[str, Any]) -> Iterator[StageRun]:
+    """The body of a mapped task of a build: one shard of one of its plans. Named for people by source and shard."""
+    from concordance.pipeline.references import PlanReference
+
+    plan = PlanReference.from_json(work["plan"])
+    shard = work["shard"] if isinstance(work["shard"], int) else work["shard"]["shard"]
+    label(f"{plan.source}: shard {shard + 1} of {plan.shards}")
+    with building(name, build["build_id"]) as run:
+        yield StageRun(run.adapters, run.settings, plan)
+
+
+def by_plan(work: Iterable[dict[str, Any]]) -> list[tuple[PlanReference, list[ShardReference]]]:
+    """A build's plans, each with its shards, from what its mapped tasks returned."""
+    from concordance.pipeline.references import PlanReference
+
+    found: dict[str, tuple[PlanReference, list[ShardReference]]] = {}
+    for each in work:
+        plan = PlanReference.from_json(each["plan"])
+        found.setdefault(str(plan.plan_id), (plan, []))[1].extend(shards([each["shard"]]))
+    return list(found.values())
+
+
+def is_scheduled(dag_run: Any) -> bool:
+    """Whether the clock began this run, and not a person."""
+    return str(getattr(dag_run.run_type, "value", dag_run.run_type)) == "scheduled"
 
 
 @contextmanager
@@ -297,7 +417,7 @@ def stage(name: str, plan: dict[str, Any]) -> Iterator[StageRun]:
 
     made = PlanReference.from_json(plan)
     with _adapters(name, run_id=made.run_id, source=made.source) as (adapters, settings):
-        yield StageRun(made, adapters, settings)
+        yield StageRun(adapters, settings, made)
 
 
 @contextmanager
@@ -373,6 +493,13 @@ def _answer(event: Mapping[str, Any]) -> str:
     if event.get("chosen_options") == [ApprovalOperator.APPROVE]:
         return f"Approved by {who}"[:200]
     return ("Rejected, because nobody answered in time" if event.get("timedout") else f"Rejected by {who}")[:200]
+
+
+def asked_by(dag_run: Any, approval: Any) -> str:
+    """Who triggered the run and who approved it, as far as Airflow knows."""
+    approver = ((approval or {}).get("responded_by_user") or {}).get("name")
+    trigger = getattr(dag_run, "triggering_user_name", None)
+    return f"{trigger or 'unknown'}, approved by {approver or 'unknown'}"[:200]
 
 
 def shards(stored: Iterable[dict[str, Any]] | None) -> list[ShardReference]:

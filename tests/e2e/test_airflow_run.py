@@ -235,8 +235,8 @@ def test_the_nightly_run_ingests_the_scheduled_sources_alone_and_a_replay_tries_
     house: House, documents: Callable[..., Path]
 ) -> None:
     documents("nightly", blank="\n\n")
-    run_id = house.api.trigger("concordance_nightly", {})
-    *_, ended = house.api.follow("concordance_nightly", run_id, wait_seconds=600)
+    run_id = house.api.trigger("concordance_nightly_reindex", {})
+    *_, ended = house.api.follow("concordance_nightly_reindex", run_id, wait_seconds=600)
     assert ended.state == "success"
     started = house.api.run(DAG, f"{run_id}__nightly")
     assert started.state == "success"

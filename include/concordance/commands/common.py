@@ -28,6 +28,22 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON for programs instead of a table")
 
 
+def actions_of(parser: argparse.ArgumentParser) -> Callable[[str, Run, str], argparse.ArgumentParser]:
+    """A function that adds an action to a command: its name, what it does and its help."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
+
+    def action(name: str, run: Run, help: str) -> argparse.ArgumentParser:
+        command = actions.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False)
+        command.set_defaults(run=run)
+        for option in ("--debug", "--verbose"):
+            # Said before the action or after it; the help stands above.
+            command.add_argument(option, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        add_json(command)
+        return command
+
+    return action
+
+
 def id_of(what: str) -> Callable[[str], UUID]:
     """An argument's type: the id of something, as a listing of it prints it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from concordance.commands import demo, erasing, quarantine, reading, runs, settings, stack, verifying
+from concordance.commands import demo, erasing, indexing, quarantine, reading, runs, settings, stack, verifying
 from concordance.commands.common import Run
 
 _EPILOG = """\
@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     reading.add_commands(add)
     verifying.add_commands(add)
     quarantine.add_commands(add)
+    indexing.add_commands(add)
     erasing.add_commands(add)
     settings.add_commands(add)
     stack.add_commands(add)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from concordance.commands.common import Add, Run, adapters_of, add_json, id_of, new_run_id, who
+from concordance.commands.common import Add, actions_of, adapters_of, id_of, new_run_id, who
 from concordance.commands.output import print_json, print_lines, print_table, say
 from concordance.errors import Misconfigured
 
@@ -30,17 +30,7 @@ def add_commands(add: Add) -> None:
             "of them before stays current, and is marked stale."
         ),
     )
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True, title="actions")
-
-    def action(name: str, run: Run, help: str) -> argparse.ArgumentParser:
-        command = actions.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.", allow_abbrev=False)
-        command.set_defaults(run=run)
-        for option in ("--debug", "--verbose"):
-            # Said before the action or after it; the help stands above.
-            command.add_argument(option, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        add_json(command)
-        return command
-
+    action = actions_of(parser)
     listing = action("list", rows, "what is in quarantine, the last rejected first")
     _add_filter(listing)
     listing.add_argument("--dismissed", action="store_true", help="also what was dismissed")

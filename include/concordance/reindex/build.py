@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from concordance import fault_points
-from concordance.errors import Misconfigured
+from concordance.errors import Conflict, Misconfigured
 from concordance.ledger.building import Difference
 from concordance.ledger.plans import PlanCounts
 from concordance.model import Action, IndexSettings, IndexVersion, PlanEntry
@@ -53,7 +53,10 @@ def begin(request: BuildRequest, *, adapters: Adapters, settings: Settings) -> B
     reasons = _reasons(request, live, adapters, settings)
     if not reasons:
         return None
-    version = _version(request, adapters, settings)
+    if request.version is None:
+        version = _version(request, adapters, settings)
+    else:
+        version = _unfinished(request.version, adapters)
     with fault_points.around("build.attach"):
         adapters.ledger.building.builds(request.build_id, version)
     with fault_points.around("build.record"):
@@ -121,7 +124,7 @@ def _recorded(report: dict[str, Any] | None) -> tuple[str, ...]:
 
 
 def _reasons(request: BuildRequest, live: IndexVersion, adapters: Adapters, settings: Settings) -> list[str]:
-    if request.mode == "rebuild":
+    if request.mode == "rebuild" or request.version is not None:
         return [f"asked for by {request.requested_by or 'somebody'}"]
     reasons = index.moved_on(live, settings)
     if index.gazetteer_of(adapters, settings).digest != live.settings.gazetteer_digest:
@@ -146,6 +149,17 @@ def _version(request: BuildRequest, adapters: Adapters, settings: Settings) -> I
             adapters.ledger.swapping.retire(unfinished)
     with fault_points.around("index.create"):
         version = adapters.ledger.versions.create(wanted, frozen.as_json())
+    index.prepare(version, adapters)
+    return version
+
+
+def _unfinished(number: int, adapters: Adapters) -> IndexVersion:
+    version = adapters.ledger.versions.get(number)
+    if version.state not in ("building", "ready"):
+        raise Conflict(
+            f"Index version {number} is {version.state}: only one that is being built or ready can be published; to a "
+            "retired one you roll back"
+        )
     index.prepare(version, adapters)
     return version
 

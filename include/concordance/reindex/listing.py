@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from concordance.errors import Conflict, Misconfigured
 from concordance.model import IndexVersion
 from concordance.pipeline.adapters import Adapters
 
@@ -46,6 +47,28 @@ def list_versions(*, adapters: Adapters) -> list[ListedVersion]:
             behind = adapters.ledger.building.lag(live, version).documents
         listed.append(ListedVersion(version, counts["documents"], counts["chunks"], counts["quarantined"], behind))
     return listed
+
+
+_ALLOWED = {
+    "publish": ("building", "ready"),
+    "rollback": ("retired",),
+    "drop": ("building", "ready", "retired"),
+}
+
+
+def require_possible(action: str, number: int, *, adapters: Adapters) -> tuple[ListedVersion, ListedVersion]:
+    """The live version and the one that is meant. Raises `Conflict` when it is in no state for this action,
+    `Misconfigured` when there is none."""
+    version = adapters.ledger.versions.get(number)
+    if version.state not in _ALLOWED[action]:
+        raise Conflict(
+            f"Index version {number} is {version.state}: {action} is for one that is {' or '.join(_ALLOWED[action])}"
+        )
+    listed = {each.version.version: each for each in list_versions(adapters=adapters)}
+    live = next((each for each in listed.values() if each.version.state == "live"), None)
+    if live is None:
+        raise Misconfigured("There is no live index yet: the first ingest makes one")
+    return live, listed[number]
 
 
 @dataclass(frozen=True, slots=True)

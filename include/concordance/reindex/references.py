@@ -13,14 +13,16 @@ class BuildRequest:
     """What a person or the schedule asks for.
 
     `mode`: rebuild (whatever changed or did not) or auto (only when what is frozen with the live version has changed,
-    or `is_weekly_night`). `overrides` are settings of the new version. With `publish` the version goes live once its
-    gates have passed, else it is held. `accepts` is why a person lets a failed relevance gate pass.
+    or `is_weekly_night`). `overrides` are settings of the new version. With `version` the build goes on with that one,
+    which is unfinished or was held. With `publish` the version goes live once its gates have passed, else it is held.
+    `accepts` is why a person lets a failed relevance gate pass.
     """
 
     build_id: str
     mode: str = "auto"
     is_weekly_night: bool = False
     overrides: dict[str, float] = field(default_factory=dict)
+    version: int | None = None
     publish: bool = True
     accepts: str = ""
     requested_by: str = ""
