@@ -33,6 +33,32 @@ def _without_password(url: str) -> str:
     return url
 
 
+_HASH_DIMENSIONS = range(8, 65_537)  # at least one component for each place of a word; what the vector store takes
+
+
+def _model_settings(entry: str) -> dict[str, Any]:
+    """The settings that one entry of `kept_models` stands for."""
+    backend, _, place = (part.strip() for part in entry.partition("="))
+    if backend == "sentence-transformers":
+        return {"embedding_backend": backend, "model_dir": place}
+    if backend == "hash" and place.isdecimal() and int(place) in _HASH_DIMENSIONS:
+        return {"embedding_backend": backend, "hash_dimension": int(place)}
+    raise ValueError(
+        f"{entry.strip()!r} is none of sentence-transformers=<folder>, sentence-transformers= (the packaged model) and "
+        f"hash=<dimension from {_HASH_DIMENSIONS[0]} to {_HASH_DIMENSIONS[-1]}>; write a comma between two"
+    )
+
+
+def _named_models(entries: str) -> str:
+    for entry in _parts(entries):
+        _model_settings(entry)
+    return entries
+
+
+def _parts(entries: str) -> list[str]:
+    return [entry.strip() for entry in entries.split(",") if entry.strip()]
+
+
 Url = Annotated[str, AfterValidator(_without_password)]
 Port = Annotated[int, Field(ge=1024, le=65535)]
 
@@ -109,6 +135,14 @@ class Settings(BaseModel):
     # embedding: frozen with the index version
     embedding_backend: str = Field("sentence-transformers", pattern="^(sentence-transformers|hash)$")
     model_dir: str = Field("", description="folder of the model; empty: the one that the pinned package carries")
+    hash_dimension: int = Field(
+        384, ge=_HASH_DIMENSIONS[0], le=_HASH_DIMENSIONS[-1], description="components of a vector of the hash backend"
+    )
+    kept_models: Annotated[str, AfterValidator(_named_models)] = Field(
+        "",
+        description="other models that kept index versions were built with: backend=folder, a comma between two, an "
+        "empty folder for the packaged model, hash=dimension for the hash backend",
+    )
     embed_batch_texts: int = Field(32, ge=1, le=4096)
     embed_pool_texts: int = Field(2048, ge=1, le=1_000_000)
 
@@ -286,6 +320,11 @@ class Settings(BaseModel):
     @property
     def effective_qdrant_url(self) -> str:
         return self.qdrant_url or f"http://127.0.0.1:{self.qdrant_port}"
+
+    @property
+    def with_kept_models(self) -> dict[str, Self]:
+        """These settings with each of `kept_models` as the configured model, by entry."""
+        return {entry: self.model_copy(update=_model_settings(entry)) for entry in _parts(self.kept_models)}
 
     @property
     def run_digest(self) -> str:

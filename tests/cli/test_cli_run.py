@@ -73,6 +73,7 @@ def test_from_the_first_plan_to_a_damage_that_verify_finds_and_repairs(
     an_ingest_of_just_that_makes_it_searchable(command, plan_id)
     a_second_one_changes_nothing(command)
     edits_and_deletes_arrive(command, notes)
+    another_model_may_be_configured_for_the_next_version(command)
     tables_for_people_say_the_same(capsys)
     what_was_changed_by_hand_is_found(command, stores)
     what_was_found_is_put_right(command, stores)
@@ -131,6 +132,24 @@ def edits_and_deletes_arrive(command: Command, notes: Path) -> None:
     assert command("verify")[1]["sound"]
 
 
+def another_model_may_be_configured_for_the_next_version(command: Command) -> None:
+    assert [each["is_configured"] for each in command("status")[1]["models"]] == [True]
+    before = command("search", "fencing token")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AIRFLOW__CONCORDANCE__HASH_DIMENSION", "16")
+        code, found = command("status")
+        assert (code, [each["opens"] for each in found["models"]]) == (1, [False])
+        code, message = command("search", "fencing token")
+        assert code == 2
+        assert "add hash=384 to AIRFLOW__CONCORDANCE__KEPT_MODELS" in message
+        environment.setenv("AIRFLOW__CONCORDANCE__KEPT_MODELS", "hash=384")
+        code, found = command("status")
+        (live,) = found["models"]
+        assert (code, live["opens"], live["is_configured"], live["state"]) == (0, True, False, "live")
+        assert command("search", "fencing token") == before
+        assert command("ingest", "notes")[1]["state"] == "nothing"
+
+
 def tables_for_people_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["search", "fencing token"]) == 0
@@ -140,7 +159,9 @@ def tables_for_people_say_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     main(["verify"])
     assert "chunks read" in capsys.readouterr().out
     assert main(["status"]) == 0
-    assert "running" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "running" in shown
+    assert "hash (hash, fp32, revision 1, 384 dimensions" in " ".join(shown.split())
 
 
 def what_was_changed_by_hand_is_found(command: Command, stores: Settings) -> None:

@@ -52,7 +52,7 @@ def hits(world: World, text: str) -> dict[str, Hit]:
         ledger=world.ledger,
         graph=world.graph,
         vectors=world.vectors,
-        embedder=world.adapters.embedder,
+        embedder_of=world.adapters.embedder_of,
         settings=world.settings,
     )
     return {hit.uri: hit for hit in answer.hits}

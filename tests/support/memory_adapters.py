@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from concordance.embedding.hashing import HashEmbedder
+from concordance.embedding.models import KeptModels
 from concordance.ledger import Ledger
 from concordance.parsing.parser import Parser
 from concordance.pipeline.adapters import Adapters
@@ -24,6 +25,7 @@ def memory_adapters(
         staging=Staging(staging),
         parser=parser,
         embedder=HashEmbedder(dimension=16),
+        kept_models=KeptModels(settings),
         declarations={name: source.declaration},
         settings=settings,
         opened={name: source},

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from concordance import ids
 from concordance.chunking.bm25 import document_vector
+from concordance.embedding import Embedder
 from concordance.errors import Misconfigured
 from concordance.ledger.reading import Promise
 from concordance.model import Content, DocumentRow, GenerationKey, IndexVersion, ModelFingerprint, Span, StoredChunk
@@ -203,11 +204,19 @@ class Index:
         self.ledger.state.live = self.version
         self.graph = MemoryGraph()
         self.vectors = MemoryVectors()
+        self.embedder: Embedder = WordsEmbedder(self.version.settings.model)
         self.vectors.prepare(self.version)
         self.graph.point_to(self.version)
         self.graph.describe(self.version, "what is frozen with it")
         self.vectors.point_to(self.version)
-        self.embedder = WordsEmbedder(self.version.settings.model)
+
+    def build(self, embedder: Embedder) -> IndexVersion:
+        """A further version of that model: what is added from here on is in it. The live one stays live."""
+        settings = replace(self.version.settings, model=embedder.fingerprint)
+        self.version = replace(self.version, version=self.version.version + 1, settings=settings)
+        self.embedder = embedder
+        self.vectors.prepare(self.version)
+        return self.version
 
     def add(self, *documents: Written) -> None:
         self.load(*documents)
@@ -219,7 +228,11 @@ class Index:
         self.vectors.upsert(
             self.version,
             [
-                replace(point, dense=word_vector(point.text), sparse=document_vector(point.text, self.version.settings))
+                replace(
+                    point,
+                    dense=self.embedder.encode([point.text])[0],
+                    sparse=document_vector(point.text, self.version.settings),
+                )
                 for point in points(self.version, *documents)
             ],
             timeout_seconds=TIMEOUT_SECONDS,

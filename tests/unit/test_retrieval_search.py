@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from concordance.embedding import Embedder, HashEmbedder
+from concordance.embedding.models import KeptModels, model_of
 from concordance.errors import Misconfigured, Unavailable
-from concordance.model import ScoredPoint
+from concordance.model import IndexVersion, ScoredPoint
 from concordance.retrieval import SearchAnswer, SearchQuery
 from concordance.retrieval.search import search
 from concordance.settings import Settings
@@ -39,9 +41,10 @@ def index() -> Index:
 
 
 def ask(index: Index, text: str = "fencing token of a lease", **changes: Any) -> SearchAnswer:
-    keywords = {name: changes.pop(name) for name in ("settings", "vectors", "embedder", "clock") if name in changes}
+    keywords = {name: changes.pop(name) for name in ("settings", "vectors", "clock") if name in changes}
+    embedder_of = changes.pop("embedder_of", lambda version: index.embedder)
     query = SearchQuery(**{"text": text, "tenant": "acme", "access": ("public",), **changes})
-    given = {"vectors": index.vectors, "embedder": index.embedder, "settings": SETTINGS, **keywords}
+    given = {"vectors": index.vectors, "embedder_of": embedder_of, "settings": SETTINGS, **keywords}
     return search(query, ledger=index.ledger, graph=index.graph, **given)
 
 
@@ -192,9 +195,46 @@ def test_a_query_that_cannot_be_asked_is_refused_with_what_to_change(
 
 def test_another_model_than_the_indexs_is_refused_before_anything_is_encoded(index: Index) -> None:
     other = WordsEmbedder(replace(index.version.settings.model, revision="2"))
-    with pytest.raises(Misconfigured, match=r"revision 1.* revision 2.*re-index"):
-        ask(index, embedder=other)
+
+    def embedder_of(version: IndexVersion) -> Embedder:
+        return model_of(version, configured=other, kept=KeptModels(SETTINGS), settings=SETTINGS).embedder
+
+    with pytest.raises(Misconfigured, match=r"revision 1.* revision 2.*KEPT_MODELS.*new index version"):
+        ask(index, embedder_of=embedder_of)
     assert other.encoded == 0
+
+
+def test_a_swap_to_another_models_version_while_the_query_is_encoded_encodes_it_again(index: Index) -> None:
+    old, models = index.version, {index.version.version: index.embedder}
+    newer = index.build(HashEmbedder(dimension=16))
+    index.add(LEASES, SECRET, OTHERS, TOKENS)
+    models[newer.version] = index.embedder
+    asked = []
+
+    def embedder_of(version: IndexVersion) -> Embedder:
+        asked.append(version.version)
+        # It goes live while the old model is being loaded.
+        index.ledger.state.live = newer
+        return models[version.version]
+
+    answer = ask(index, embedder_of=embedder_of)
+    assert asked == [old.version, newer.version]
+    assert (answer.index_version, uris(answer)[0]) == (newer.version, "leases.md")
+
+
+def test_a_query_whose_model_is_always_swapped_away_gives_up(index: Index) -> None:
+    asked = []
+
+    def embedder_of(version: IndexVersion) -> Embedder:
+        asked.append(version.version)
+        model = replace(version.settings.model, revision=f"after {version.version}")
+        settings = replace(version.settings, model=model)
+        index.ledger.state.live = replace(version, version=version.version + 1, settings=settings)
+        return WordsEmbedder(version.settings.model)
+
+    with pytest.raises(Unavailable, match="another model's index went live"):
+        ask(index, embedder_of=embedder_of)
+    assert len(asked) == SETTINGS.reader_attempts
 
 
 def test_before_the_first_publish_a_reader_is_told_to_ingest(index: Index) -> None:

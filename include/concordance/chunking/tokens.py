@@ -34,7 +34,7 @@ def load_tokenizer(model_dir: str | Path) -> Tokenizer:
     return _read(path, path.stat().st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=1)
+@functools.lru_cache(maxsize=4)  # one for each model whose versions a process works on
 def _read(path: Path, modified_ns: int) -> Tokenizer:
     # A process that runs several stages reads the file once, and again only when it has changed.
     try:

@@ -51,7 +51,7 @@ def search(arguments: argparse.Namespace) -> int:
             ledger=adapters.ledger,
             graph=adapters.graph,
             vectors=adapters.vectors,
-            embedder=adapters.embedder,
+            embedder_of=adapters.embedder_of,
             settings=settings,
         )
     if arguments.json:

@@ -6,11 +6,13 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from concordance.commands import models
 from concordance.commands.common import Add, add_json, read_settings
 from concordance.commands.output import print_json, print_table, say
 from concordance.errors import Misconfigured
 
 if TYPE_CHECKING:
+    from concordance.embedding.models import VersionModel
     from concordance.local.health import StackStatus
     from concordance.local.probes import Probe
     from concordance.parsing.restrictions import Restriction
@@ -31,9 +33,10 @@ def add_commands(add: Add) -> None:
         status,
         help="what of the local stack runs, and whether it is healthy",
         description="Ask every service how it is, and every store for an answer to its driver. Exit code 1 unless all "
-        "that was started is healthy and every store answers. A circuit belongs to one process: the one shown is that "
-        "of this command's own attempt; a worker's is in its log and in the metric store.circuit. Last comes what "
-        "confines the process that reads documents, and what this machine does not allow; it is no part of the health.",
+        "that was started is healthy, every store answers and the model of every kept index version can be opened. A "
+        "circuit belongs to one process: the one shown is that of this command's own attempt; a worker's is in "
+        "its log and in the metric store.circuit. Last comes what confines the process that reads documents, and what "
+        "this machine does not allow; it is no part of the health.",
     )
     add_json(parser)
     parser = add(
@@ -62,8 +65,10 @@ def status(arguments: argparse.Namespace) -> int:
     elsewhere = (settings.ledger_url, settings.neo4j_url, settings.qdrant_url)
     probes = _probes(settings) if any(elsewhere) or not found.is_stopped else []
     answers = all(each.answers for each in probes)
-    is_well = found.is_healthy and answers
-    return _show(found, arguments, is_well=is_well, probes=probes, restrictions=_restrictions(settings))
+    versions, opens = models.checked_models(settings) if probes and answers else ([], True)
+    is_well = found.is_healthy and answers and opens
+    restrictions = _restrictions(settings)
+    return _show(found, arguments, is_well=is_well, probes=probes, versions=versions, restrictions=restrictions)
 
 
 def _restrictions(settings: Settings) -> Sequence[Restriction]:
@@ -99,6 +104,7 @@ def _show(
     *,
     is_well: bool,
     probes: Sequence[Probe] = (),
+    versions: Sequence[VersionModel] = (),
     restrictions: Sequence[Restriction] = (),
 ) -> int:
     if arguments.json:
@@ -129,6 +135,7 @@ def _show(
                     }
                     for each in probes
                 ],
+                "models": models.as_json(versions),
                 "parser": [
                     {"restriction": each.name, "in_force": each.how is not None, "how": each.how}
                     for each in restrictions
@@ -151,6 +158,7 @@ def _show(
                     for each in probes
                 ),
             )
+        models.show(versions)
         if restrictions:
             print_table(
                 ("parser", "in force", "how"),

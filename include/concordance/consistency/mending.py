@@ -148,7 +148,7 @@ class Mending:
         found: dict[GenerationKey, list[Point]] = {}
         for promise in promises:
             chunks = self._chunks(promise, made, trusts_graph=promise.key not in broken.graph)
-            # Another model than the version's may be configured, or it gives no vector for a text.
+            # The version's model may be none of those that are here, or it gives no vector for a text.
             with suppress(Misconfigured, PoisonDocument):
                 if chunks is not None:
                     vectors = originals.embedded(self.version, chunks, self.adapters)

@@ -23,7 +23,7 @@ def open_embedder(settings: Settings) -> Embedder:
     Raises `Misconfigured` when the model folder is missing or incomplete.
     """
     if settings.embedding_backend == "hash":
-        return HashEmbedder()
+        return HashEmbedder(settings.hash_dimension)
     if settings.model_dir:
         return SentenceTransformersEmbedder(settings.model_dir, settings=settings)
     revision = f"{_PACKAGED_DISTRIBUTION} {metadata.version(_PACKAGED_DISTRIBUTION)}"
@@ -33,9 +33,17 @@ def open_embedder(settings: Settings) -> Embedder:
 
 
 def model_folder(settings: Settings) -> Path:
-    """The folder of the model, whose tokenizer the chunker counts with, whatever embeds the chunks."""
-    if settings.model_dir:
-        return Path(settings.model_dir)
+    """The folder of the configured model. Raises `Misconfigured` when the packaged one is not installed."""
+    return Path(settings.model_dir) if settings.model_dir else _packaged_folder()
+
+
+def tokenizer_folder(settings: Settings) -> Path:
+    """The folder of the tokenizer that the chunker counts with: the model's own. The hash backend has none and counts
+    with the packaged model's, wherever model_dir leads: its fingerprint alone must say how a text was cut."""
+    return _packaged_folder() if settings.embedding_backend == "hash" else model_folder(settings)
+
+
+def _packaged_folder() -> Path:
     spec = find_spec(_PACKAGED_MODULE)
     if spec is None or spec.origin is None:
         raise Misconfigured(

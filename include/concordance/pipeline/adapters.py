@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from concordance.embedding.models import KeptModels, Model, model_of
 from concordance.embedding.port import Embedder
 from concordance.errors import Misconfigured
 from concordance.ledger import Ledger, open_ledger
+from concordance.model import IndexVersion
 from concordance.parsing.parser import Parser
 from concordance.settings import Settings
 from concordance.sources import kinds
@@ -20,7 +23,8 @@ from concordance.stores.ports import GraphStore, VectorStore
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """One of each; nothing connects before its first use."""
+    """One of each; nothing connects before its first use. `embedder` is the configured one, which new index versions
+    are built with; what reads or writes a version asks for the version's own."""
 
     ledger: Ledger
     graph: GraphStore
@@ -28,6 +32,7 @@ class Adapters:
     staging: Staging
     parser: Parser
     embedder: Embedder
+    kept_models: KeptModels
     declarations: Mapping[str, SourceDeclaration]
     settings: Settings
     opened: dict[str, Source] = field(default_factory=dict)
@@ -40,6 +45,17 @@ class Adapters:
         if name not in self.opened:
             self.opened[name] = kinds.open_source(self.declarations[name], self.settings)
         return self.opened[name]
+
+    def embedder_of(self, version: IndexVersion) -> Embedder:
+        """The embedder that the version was built with. Raises `Misconfigured` when no model here is the version's."""
+        return self._model_of(version).embedder
+
+    def tokenizer_folder_of(self, version: IndexVersion) -> Path:
+        """The folder of the tokenizer that the version's texts are cut by. Raises `Misconfigured` likewise."""
+        return self._model_of(version).tokenizer_folder
+
+    def _model_of(self, version: IndexVersion) -> Model:
+        return model_of(version, configured=self.embedder, kept=self.kept_models, settings=self.settings)
 
 
 @contextmanager
@@ -61,6 +77,7 @@ def open_adapters(settings: Settings) -> Iterator[Adapters]:
             staging=Staging(settings.staging),
             parser=parser,
             embedder=open_embedder(settings),
+            kept_models=KeptModels(settings),
             declarations=load_declarations(settings),
             settings=settings,
         )

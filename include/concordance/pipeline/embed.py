@@ -40,7 +40,7 @@ _LOOKUP_TEXTS = 1000
 def embed(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, settings: Settings) -> ShardReference:
     """The shard with its vectors: one row a distinct text (digest, float32 vector, whether it was copied).
 
-    Raises `Misconfigured` when the model is not the version's, `Unavailable` when a store does not answer.
+    Raises `Misconfigured` when no model here is the version's, `Unavailable` when a store does not answer.
     """
     version = version_of(plan, adapters=adapters, settings=settings)
     inputs = [str(plan.plan_id), shard.chunks.digest, version.settings.model.digest]
@@ -74,14 +74,14 @@ def _make(
     ).to_pylist()
     rejected = {str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id)}
     texts = {row["text_digest"]: row["text"] for row in chunks if row["document_id"] not in rejected}
-    vectors = _Vectors()
+    vectors, embedder = _Vectors(), adapters.embedder_of(version)
     for known in read_beside(plan, version, adapters=adapters):
         _copy_known(vectors, [digest for digest in texts if digest not in vectors.kept], known, adapters)
     unknown = sorted(texts.keys() - vectors.kept.keys(), key=lambda digest: (-len(texts[digest]), digest))
     for pool in slices(unknown, settings.embed_pool_texts):
         # Encoding is the longest stage: the run must not lose its source meanwhile.
         adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
-        _encode(vectors, pool, texts, adapters.embedder)
+        _encode(vectors, pool, texts, embedder)
     if vectors.refused:
         _quarantine(plan, shard, chunks, vectors.refused, version, adapters=adapters, settings=settings)
     telemetry.count("chunks.reused", len(vectors.copied), source=plan.source)
@@ -92,7 +92,7 @@ def _make(
     table = tables.vectors_table(
         digests,
         matrix,
-        model=adapters.embedder.fingerprint.digest,
+        model=embedder.fingerprint.digest,
         canaries=_canaries(version, adapters) if unknown else None,
     )
     is_copied = pa.array([digest in vectors.copied for digest in digests], type=pa.bool_())
@@ -108,7 +108,7 @@ def _canaries(version: IndexVersion, adapters: Adapters) -> npt.NDArray[np.float
     encoder fails on them, which the gate then says."""
     kept = index.canaries_of(version, adapters)
     try:
-        return None if kept is None else Canaries.of(adapters.embedder, kept.texts).vectors
+        return None if kept is None else Canaries.of(adapters.embedder_of(version), kept.texts).vectors
     except PoisonDocument:
         return None
 

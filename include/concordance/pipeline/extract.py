@@ -15,7 +15,6 @@ from uuid import UUID
 from concordance import fault_points, ids
 from concordance.chunking.splitter import Chunker
 from concordance.chunking.tokens import load_tokenizer
-from concordance.embedding.backends import model_folder
 from concordance.errors import PoisonDocument
 from concordance.model import Chunk, Entity, IndexVersion, Link, PlanEntry, RawDocument, Reason, Rejection
 from concordance.operations import telemetry
@@ -206,7 +205,7 @@ def extract_entries(
         version=version,
         frozen=frozen_with(version, adapters),
         parser=adapters.parser,
-        chunker=Chunker(version.settings, load_tokenizer(model_folder(settings))),
+        chunker=Chunker(version.settings, load_tokenizer(adapters.tokenizer_folder_of(version))),
         settings=settings,
     )
     for number, (entry, outcome) in enumerate(_each(entries, source, extractor)):

@@ -36,7 +36,7 @@ def ensure_live(adapters: Adapters, settings: Settings) -> IndexVersion:
     """The live version, with both stores prepared for it and pointing at it.
 
     The first run makes version 1 from the settings as they are now; from then on they are frozen. Raises
-    `Misconfigured` when the embedder is not the version's model: mixed vectors are refused before the first write.
+    `Misconfigured` when no model here is the version's: mixed vectors are refused before the first write.
     """
     live = adapters.ledger.versions.live()
     if live is None:
@@ -58,24 +58,38 @@ def follow(live: IndexVersion, adapters: Adapters) -> None:
 
 
 def require_model(adapters: Adapters, version: IndexVersion) -> None:
-    """Raises `Misconfigured` when the configured embedder is not the model that the version was built with."""
-    configured, frozen = adapters.embedder.fingerprint, version.settings.model
-    if configured != frozen:
+    """Raises `Misconfigured` when no model here is the one that the version was built with."""
+    adapters.embedder_of(version)
+
+
+def require_vectors_of(version: IndexVersion, model: str) -> None:
+    """Raises `Misconfigured` when vectors were computed with another model, by its digest, than the version's: what
+    compares with nothing else in the version must not be written into it."""
+    if model != version.settings.model.digest:
         raise Misconfigured(
-            f"Index version {version.version} was built with the model {frozen.name} ({frozen.backend}, "
-            f"{frozen.precision}, {frozen.dimension} dimensions, files {frozen.files_digest[:12]}), but the configured "
-            f"one is {configured.name} ({configured.backend}, {configured.precision}, {configured.dimension} "
-            f"dimensions, files {configured.files_digest[:12]}): set AIRFLOW__CONCORDANCE__MODEL_DIR and "
-            "AIRFLOW__CONCORDANCE__EMBEDDING_BACKEND back. A new model needs a new index version"
+            f"The vectors that are to be written into index version {version.version} were not computed with its "
+            f"model, {version.settings.model.name}: start a new run"
         )
 
 
-def moved_on(version: IndexVersion, settings: Settings) -> list[str]:
-    """Names of the settings that differ from those frozen with the version: an ingest reports and ignores them."""
-    return [name for name in _FROZEN if getattr(settings, name) != getattr(version.settings, name)]
+def moved_on(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> list[str]:
+    """Names of what a version made now would have frozen otherwise: settings, the model, revisions of the code. An
+    ingest reports and ignores them. What is read from the sources (names, boilerplate) is not looked at."""
+    return [name for name, value in _decided(adapters, settings).items() if value != getattr(version.settings, name)]
 
 
 _FROZEN = ("chunk_min_tokens", "chunk_max_tokens", "header_max_tokens", "bm25_k1", "bm25_b", "bm25_average_tokens")
+
+
+def _decided(adapters: Adapters, settings: Settings) -> dict[str, Any]:
+    """The fields of `IndexSettings` that the settings and the code decide, as they are now."""
+    return {
+        **{name: getattr(settings, name) for name in _FROZEN},
+        "chunker_revision": CHUNKER_REVISION,
+        "parser_revision": PARSER_REVISION,
+        "entities_revision": ENTITIES_REVISION,
+        "model": adapters.embedder.fingerprint,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +141,9 @@ def _first(adapters: Adapters, settings: Settings) -> IndexVersion:
 def index_settings(frozen: Frozen, adapters: Adapters, settings: Settings) -> IndexSettings:
     """What a new version is made of now: the settings, the code's revisions, the configured model."""
     return IndexSettings(
-        **{name: getattr(settings, name) for name in _FROZEN},
-        chunker_revision=CHUNKER_REVISION,
-        parser_revision=PARSER_REVISION,
-        entities_revision=ENTITIES_REVISION,
+        **_decided(adapters, settings),
         gazetteer_digest=frozen.gazetteer.digest,
         boilerplate_digest=ids.digest(sorted(frozen.boilerplate)),
-        model=adapters.embedder.fingerprint,
     )
 
 

@@ -20,7 +20,7 @@ from concordance.errors import ConcordanceError, Leased, PoisonDocument, Unavail
 from concordance.ledger.batches import Begun
 from concordance.model import GenerationKey, IndexVersion, Reason, Rejection, StoredChunk, Vector
 from concordance.operations import telemetry
-from concordance.pipeline import tables
+from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.isolation import Refusal, write_isolating
@@ -40,7 +40,8 @@ def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, sett
     """Load every batch of the shard; one that an earlier attempt finished is only read back.
 
     Returns the shard with its evidence: per document what both stores gave back. Raises `Conflict` when a newer plan
-    or another attempt was first, `Unavailable`, `OutcomeUnknown` or `Leased` when another attempt may succeed.
+    or another attempt was first, `Misconfigured` for vectors of another model than the version's, `Unavailable`,
+    `OutcomeUnknown` or `Leased` when another attempt may succeed.
     """
     version = version_of(plan, adapters=adapters, settings=settings)
     tenant = adapters.declarations[plan.source].tenant
@@ -48,7 +49,9 @@ def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, sett
     loading = _Loading(plan, version, adapters, settings, holder=uuid4().hex, chunks=shard.chunks.path)
     evidence: list[dict[str, Any]] = []
     assert shard.vectors is not None
-    vectors = tables.vectors_by_digest(adapters.staging.read(shard.vectors))
+    content = adapters.staging.read(shard.vectors)
+    index.require_vectors_of(version, tables.made_by(content)[0])
+    vectors = tables.vectors_by_digest(content)
     batches = _batches(_prepared(shard, rejected, adapters, tenant=tenant, source=plan.source), settings.batch_chunks)
     for ordinal, documents in enumerate(batches):
         adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)

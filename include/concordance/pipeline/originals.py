@@ -12,7 +12,7 @@ from uuid import UUID
 from concordance.errors import Corrupt
 from concordance.ledger.reading import Promise
 from concordance.model import ChunkRow, DocumentRow, GenerationKey, GraphBatch, IndexVersion, Point, Vector
-from concordance.pipeline import index, tables
+from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.references import PlanReference
 from concordance.pipeline.rows import PreparedDocument, graph_rows, point_of
@@ -101,14 +101,14 @@ def embedded(version: IndexVersion, chunks: Sequence[ChunkRow], adapters: Adapte
     """Vectors of the chunks' texts by digest, encoded anew with the version's frozen model.
 
     What stands in the index is not copied: a repair does not know which of those vectors were altered. Raises
-    `Misconfigured` when the configured model is not the version's.
+    `Misconfigured` when no model here is the version's.
     """
-    index.require_model(adapters, version)
+    embedder = adapters.embedder_of(version)
     texts = {chunk.text_digest: chunk.text for chunk in chunks}
     digests = sorted(texts, key=lambda digest: (-len(texts[digest]), digest))
     found: dict[str, Vector] = {}
     for start in range(0, len(digests), _ENCODED_AT_ONCE):
         part = digests[start : start + _ENCODED_AT_ONCE]
-        matrix = adapters.embedder.encode([texts[digest] for digest in part])
+        matrix = embedder.encode([texts[digest] for digest in part])
         found.update(zip(part, matrix, strict=True))
     return found

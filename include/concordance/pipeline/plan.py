@@ -113,7 +113,7 @@ def _make(
         is_dry=request.dry_run,
         unusual=unusual(compared, counts, expected.bytes, source=request.source, settings=settings),
         is_approved=request.approved,
-        notices=_notices(compared, version, settings),
+        notices=_notices(compared, version, adapters=adapters, settings=settings),
     )
     if planned is not None and (moved := _moved_since(planned, reference)):
         with fault_points.around("plan.close"):
@@ -273,14 +273,14 @@ def _impact(entries: tuple[PlanEntry, ...], version: IndexVersion, adapters: Ada
         return snapshot.impact(version, changed=named[Action.CHANGE], deleted=named[Action.DELETE])
 
 
-def _notices(compared: Comparison, version: IndexVersion, settings: Settings) -> tuple[str, ...]:
+def _notices(compared: Comparison, version: IndexVersion, *, adapters: Adapters, settings: Settings) -> tuple[str, ...]:
     notices = []
     if compared.is_of_nothing:
         notices.append(
             f"The listing is empty, though {compared.known} documents are known: nothing is deleted. If they are "
             "really gone, run the whole source (for a part of it), or erase them"
         )
-    if moved := index.moved_on(version, settings):
+    if moved := index.moved_on(version, adapters=adapters, settings=settings):
         notices.append(
             f"Settings have moved on since index version {version.version} was built ({', '.join(moved)}): this run "
             "uses the version's; only a re-index adopts the new ones"

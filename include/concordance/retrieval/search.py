@@ -21,7 +21,16 @@ from uuid import UUID
 from concordance.chunking.bm25 import query_vector
 from concordance.embedding.port import Embedder
 from concordance.errors import ConcordanceError, Misconfigured, Unavailable
-from concordance.model import DocumentRow, GenerationKey, IndexVersion, Neighbourhood, ScoredPoint, SparseVector, Vector
+from concordance.model import (
+    DocumentRow,
+    GenerationKey,
+    IndexVersion,
+    ModelFingerprint,
+    Neighbourhood,
+    ScoredPoint,
+    SparseVector,
+    Vector,
+)
 from concordance.operations import telemetry
 from concordance.retrieval.answer import Hit, LinkedDocument, NamedEntity, SearchAnswer, SearchQuery
 from concordance.retrieval.fusion import fuse
@@ -37,26 +46,36 @@ class _TooLate(Exception):
     """This attempt's snapshot is older than `reader_timeout_seconds`."""
 
 
+class _Swapped(Exception):
+    """The version that is live by now has another model than those that the query was encoded with."""
+
+
 def search(
     query: SearchQuery,
     *,
     ledger: LedgerReader,
     graph: GraphStore,
     vectors: VectorStore,
-    embedder: Embedder,
+    embedder_of: Callable[[IndexVersion], Embedder],
     settings: Settings,
     clock: Callable[[], float] = time.monotonic,
 ) -> SearchAnswer:
     """Answer `query` from the live index version.
 
-    Raises `Misconfigured` for a query that cannot be asked, an index that was never published, or a model other than
-    the one that the live version was embedded with; `Unavailable` when a store does not answer, or no attempt ended
-    within `reader_timeout_seconds`.
+    `embedder_of` gives the model that a version was built with. Raises `Misconfigured` for a query that cannot be
+    asked, an index that was never published, or what `embedder_of` raises; `Unavailable` when a store does not answer,
+    or no attempt ended within `reader_timeout_seconds`.
     """
     try:
         with telemetry.timer("search.duration"):
             answer = _answered(
-                query, ledger=ledger, graph=graph, vectors=vectors, embedder=embedder, settings=settings, clock=clock
+                query,
+                ledger=ledger,
+                graph=graph,
+                vectors=vectors,
+                embedder_of=embedder_of,
+                settings=settings,
+                clock=clock,
             )
     except ConcordanceError as error:
         telemetry.count("search.failed", error=type(error).__name__)
@@ -71,31 +90,36 @@ def _answered(
     ledger: LedgerReader,
     graph: GraphStore,
     vectors: VectorStore,
-    embedder: Embedder,
+    embedder_of: Callable[[IndexVersion], Embedder],
     settings: Settings,
     clock: Callable[[], float],
 ) -> SearchAnswer:
     text, limit = checked(query, settings)
     with ledger.snapshot() as snapshot:
-        _check_model(snapshot.live(), embedder)
-    # Encoding may load a model for seconds: it stays outside the snapshot that the answer is read in.
-    dense, sparse = embedder.encode([text])[0], query_vector(text)
+        version = snapshot.live()
+    sparse = query_vector(text)
+    dense: dict[ModelFingerprint, Vector] = {}
     for _ in range(settings.reader_attempts):
+        if version.settings.model not in dense:
+            # Encoding may load a model for seconds: it stays outside the snapshot that the answer is read in.
+            dense[version.settings.model] = embedder_of(version).encode([text])[0]
         deadline = _Deadline(clock, settings.reader_timeout_seconds)
         reading = _Reading(query, limit, graph=graph, vectors=vectors, settings=settings, deadline=deadline)
         try:
             with ledger.snapshot() as snapshot:
-                _check_model(snapshot.live(), embedder)
-                answer = reading.answer(snapshot, dense, sparse)
+                version = snapshot.live()
+                if version.settings.model not in dense:
+                    raise _Swapped
+                answer = reading.answer(snapshot, dense[version.settings.model], sparse)
             answer = _without_erased(answer, ledger)
             deadline.check()
-        except _TooLate:
+        except (_TooLate, _Swapped):
             telemetry.count("search.restarted")
             continue
         return answer
     raise Unavailable(
-        f"The search took longer than {settings.reader_timeout_seconds:g} seconds {settings.reader_attempts} times: "
-        "the stores are overloaded; try again, or ask for fewer hits"
+        f"The search took longer than {settings.reader_timeout_seconds:g} seconds {settings.reader_attempts} times, or "
+        "another model's index went live meanwhile: the stores are overloaded; try again, or ask for fewer hits"
     )
 
 
@@ -118,17 +142,6 @@ def checked(query: SearchQuery, settings: Settings) -> tuple[str, int]:
     if not 1 <= limit <= settings.search_max_limit:
         raise Misconfigured(f"The limit is {limit}, allowed are 1 to {settings.search_max_limit}")
     return text, limit
-
-
-def _check_model(live: IndexVersion, embedder: Embedder) -> None:
-    wanted, given = live.settings.model, embedder.fingerprint
-    if wanted.digest != given.digest:
-        raise Misconfigured(
-            f"Index version {live.version} was embedded with {wanted.name} ({wanted.backend}, {wanted.precision}, "
-            f"revision {wanted.revision or 'unknown'}), the configured model is {given.name} ({given.backend}, "
-            f"{given.precision}, revision {given.revision or 'unknown'}) or has other files: their vectors do not "
-            "compare. Set AIRFLOW__CONCORDANCE__MODEL_DIR and AIRFLOW__CONCORDANCE__EMBEDDING_BACKEND back, or re-index"
-        )
 
 
 class _Deadline:
