@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from concordance.consistency import repair, verify
 from concordance.embedding.hashing import HashEmbedder
 from concordance.errors import Misconfigured
 from concordance.ledger import Ledger
@@ -24,6 +25,11 @@ from concordance.pipeline.load import load
 from concordance.pipeline.plan import make_plan
 from concordance.pipeline.publish import publish
 from concordance.pipeline.references import RunRequest
+from concordance.reindex.build import begin
+from concordance.reindex.catch_up import catch_up
+from concordance.reindex.references import BuildRequest
+from concordance.reindex.swap import publish as publish_version
+from concordance.reindex.swap import rollback
 from concordance.retrieval import SearchAnswer, SearchQuery
 from concordance.retrieval.search import search
 from concordance.settings import Settings
@@ -164,27 +170,68 @@ def test_vectors_that_another_model_computed_are_not_loaded(house: SmallHouse, r
     assert house.writes == []
 
 
+def answered(adapters: Adapters) -> SearchAnswer:
+    return search(
+        SearchQuery("the stone 3", tenant="acme", access=("public",)),
+        ledger=adapters.ledger,
+        graph=adapters.graph,
+        vectors=adapters.vectors,
+        embedder_of=adapters.embedder_of,
+        settings=adapters.settings,
+    )
+
+
 def test_a_search_while_another_model_is_configured_answers_with_the_versions(
     keeping_house: SmallHouse, record_trials: RecordTrials
 ) -> None:
     record_trials("F20", engine="memory stores")
     other = Other(replace(keeping_house.adapters.embedder.fingerprint, dimension=32))
-    query = SearchQuery("the stone 3", tenant="acme", access=("public",))
-
-    def answered(adapters: Adapters) -> SearchAnswer:
-        return search(
-            query,
-            ledger=adapters.ledger,
-            graph=adapters.graph,
-            vectors=adapters.vectors,
-            embedder_of=adapters.embedder_of,
-            settings=adapters.settings,
-        )
-
     expected = answered(keeping_house.adapters)
     assert len(expected.hits) > 1
     assert answered(keeping_house.with_embedder(other)) == expected
     assert other.encoded == 0
+
+
+def test_a_repair_while_another_model_is_configured_encodes_with_the_versions(
+    keeping_house: SmallHouse, record_trials: RecordTrials
+) -> None:
+    record_trials("F20", engine="memory stores")
+    other = Other(replace(keeping_house.adapters.embedder.fingerprint, dimension=32))
+    adapters = keeping_house.with_embedder(other)
+    with adapters.ledger.snapshot() as snapshot:
+        version = snapshot.live()
+        current = {GenerationKey(chunk.document_id, chunk.generation) for chunk in snapshot.committed(version)}
+    keeping_house.vectors.sweep(version, sorted(current)[:2], timeout_seconds=10)
+    assert not verify(ledger=adapters.ledger, graph=adapters.graph, vectors=adapters.vectors).is_sound
+    assert repair(adapters=adapters, settings=adapters.settings, reloads=False).is_sound
+    assert_only_vectors_of(HashEmbedder(16), keeping_house)
+    assert other.encoded == 0
+
+
+def test_the_next_version_is_built_with_another_model_while_runs_and_readers_go_on_with_the_live_one(
+    keeping_house: SmallHouse, record_trials: RecordTrials
+) -> None:
+    record_trials("F20", engine="memory stores")
+    before = HashEmbedder(16)
+    adapters = keeping_house.with_embedder(HashEmbedder(32))
+    tools: Any = {"adapters": adapters, "settings": adapters.settings}
+    build = begin(BuildRequest("to another model"), **tools)
+    assert build is not None
+    assert build.reasons == ("model",)
+    catch_up(build, **tools)
+    run_ungated("meanwhile", adapters=adapters)
+    assert_only_vectors_of(before, keeping_house)
+    live = answered(adapters)
+    versions = adapters.ledger.versions
+    versions.ready(versions.get(build.version))
+    publish_version(build, **tools)
+    assert_only_vectors_of(HashEmbedder(32), keeping_house)
+    swapped = answered(adapters)
+    assert swapped.index_version == build.version
+    assert {hit.uri for hit in swapped.hits} == {hit.uri for hit in live.hits}
+    rollback(versions.get(live.index_version), **tools)
+    assert answered(adapters) == live
+    assert_only_vectors_of(before, keeping_house)
 
 
 def test_an_ingest_says_what_a_new_version_would_be_built_with_instead(
