@@ -179,6 +179,9 @@ class Settings(BaseModel):
         0, ge=0, le=1_000_000, description="that a new version may lack, because nobody can make them again"
     )
     kept_retired_versions: int = Field(2, ge=0, le=20, description="to go back to; older ones are dropped")
+    swap_patience_seconds: float = Field(
+        600, ge=0, le=86_400, description="that a swap waits for runs under way: what they loaded would be in vain"
+    )
     swap_hold_seconds: float = Field(2, ge=0.1, le=60, description="that a swap keeps runs from publishing, at most")
     swap_attempts: int = Field(3, ge=1, le=100, description="before a swap holds publishing")
     drop_page_rows: int = Field(2000, ge=1, le=100_000, description="of a dropped version that are deleted at once")

@@ -26,7 +26,7 @@ READS = {
     "publishing": "",
     "verdicts": "newest warnings earlier_figures",
     "quarantine": "rows count meant",
-    "runs": "report measured",
+    "runs": "report measured under_way",
     "settling": "to_settle to_hide",
     "versions": "live building frozen get all unfinished",
     "building": "get newest_of sources differences lag",

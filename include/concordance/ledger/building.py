@@ -18,6 +18,8 @@ from concordance.ledger.database import Cursor, Database
 from concordance.ledger.leases import give_builder_back, take_builder
 from concordance.model import IndexVersion
 
+# The stage that takes a document over as it was: what it rejects, nobody can make again.
+CARRY = "carry"
 SAME = """
     NOT f.is_damaged AND coalesce(
         (f.made_from_version = l.index_version AND f.made_from = l.generation)
@@ -30,17 +32,23 @@ DIFFERENT = f"""
     FULL JOIN (SELECT * FROM generations WHERE index_version = %(other)s AND state = 'current') f USING (document_id)
     WHERE (l.document_id IS NULL OR f.document_id IS NULL OR NOT ({SAME}))
 """  # noqa: S608 - constants
+_DIFFERING = f"""
+SELECT document_id, l.generation AS in_live, l.stamp, l.chunk_count, f.generation AS in_other FROM {DIFFERENT}
+"""  # noqa: S608 - constants
+# The stage or gate that rejected the very generation that is live, when a build tried it.
+_REJECTED_IN = """
+(SELECT q.stage FROM quarantine q JOIN plan_documents pd USING (plan_id, document_id)
+ WHERE q.index_version = %(other)s AND q.document_id = x.document_id AND pd.made_from = x.in_live)
+"""
 _DIFFERENCES = f"""
-SELECT x.document_id, d.uri, x.in_live, x.stamp, x.chunk_count, x.in_other,
-       (SELECT q.stage FROM quarantine q JOIN plan_documents pd USING (plan_id, document_id)
-        WHERE q.index_version = %(other)s AND q.document_id = x.document_id AND pd.made_from = x.in_live)
-FROM (SELECT document_id, l.generation AS in_live, l.stamp, l.chunk_count, f.generation AS in_other FROM {DIFFERENT}) x
-JOIN documents d USING (document_id) WHERE d.source = %(source)s ORDER BY d.uri
+SELECT x.document_id, d.uri, x.in_live, x.stamp, x.chunk_count, x.in_other, {_REJECTED_IN}
+FROM ({_DIFFERING}) x JOIN documents d USING (document_id) WHERE d.source = %(source)s ORDER BY d.uri
 """  # noqa: S608 - constants
 _LAG = f"""
-SELECT count(*) FILTER (WHERE f.document_id IS NULL), count(*) FILTER (WHERE l.document_id IS NULL),
-       count(*) FILTER (WHERE l.document_id IS NOT NULL AND f.document_id IS NOT NULL)
-FROM {DIFFERENT}
+SELECT count(*) FILTER (WHERE x.in_other IS NULL), count(*) FILTER (WHERE x.in_live IS NULL),
+       count(*) FILTER (WHERE x.in_live IS NOT NULL AND x.in_other IS NOT NULL),
+       count(*) FILTER (WHERE x.in_live IS NOT NULL AND {_REJECTED_IN} = '{CARRY}')
+FROM ({_DIFFERING}) x
 """  # noqa: S608 - constants
 
 
@@ -61,11 +69,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How many documents a version is behind the live one: it lacks them, has them still, or has them otherwise."""
+    """How many documents a version is behind the live one: it lacks them, has them still, or has them otherwise. Those
+    of them that nobody can make again are `lost`."""
 
     missing: int
     gone: int
     changed: int
+    lost: int
 
     @property
     def documents(self) -> int:
@@ -200,7 +210,7 @@ class Building:
 
 def lag_of(cursor: Cursor, live: IndexVersion, other: IndexVersion) -> Lag:
     cursor.execute(_LAG, {"live": live.version, "other": other.version})
-    return Lag(*map(int, cursor.fetchone() or (0, 0, 0)))
+    return Lag(*map(int, cursor.fetchone() or (0, 0, 0, 0)))
 
 
 _COLUMNS = "build_id, index_version, state, request, report"

@@ -83,6 +83,18 @@ class Runs:
         """Give the source's lease back, if this run holds it; the run itself can be taken up again."""
         self._database.transact("release a source", lambda cursor: give_back(cursor, source=source, run_id=run_id))
 
+    def under_way(self) -> list[str]:
+        """The sources that a run holds now."""
+
+        def work(cursor: Cursor) -> list[str]:
+            cursor.execute(
+                "SELECT source FROM sources WHERE lease_holder IS NOT NULL AND lease_until > clock_timestamp() "
+                "ORDER BY source"
+            )
+            return [row[0] for row in cursor]
+
+        return self._database.transact("read what is under way", work)
+
     def give_up(self, *, run_id: str, source: str) -> None:
         """Give the source's lease back if the run's plan is closed: no attempt of this run can go on."""
 

@@ -42,7 +42,7 @@ class Swapping:
     def swap(self, version: IndexVersion, *, tolerated: int = 0) -> Swapped:
         """Make a ready or retired version the live one; a repeated call changes nothing.
 
-        A ready one must be the same as the live one, but for `tolerated` documents that it lacks: if it is not, nothing
+        A ready one must be the same as the live one, but for `tolerated` documents that are lost: if it is not, nothing
         changes, and the answer says by how much it is behind. Raises `Conflict` when the version is in another state.
         """
 
@@ -59,7 +59,7 @@ class Swapping:
             cursor.execute("SELECT 1 FROM sources ORDER BY source FOR UPDATE")
             if now.state == "ready":
                 lag = lag_of(cursor, live, now)
-                if lag.documents > lag.missing or lag.missing > tolerated:
+                if lag.documents > lag.lost or lag.lost > tolerated:
                     return Swapped(live, lag=lag)
             names = {"live": live.version, "other": now.version}
             hidden, stale = _hide(cursor, names), _mark_stale(cursor, names)

@@ -16,7 +16,7 @@ import structlog
 
 from concordance import fault_points
 from concordance.errors import Conflict, Misconfigured
-from concordance.ledger.building import Difference
+from concordance.ledger.building import CARRY, Difference
 from concordance.ledger.plans import PlanCounts
 from concordance.model import Action, IndexSettings, IndexVersion, PlanEntry
 from concordance.pipeline import index, tables
@@ -29,7 +29,6 @@ from concordance.settings import Settings
 log = structlog.get_logger(__name__)
 
 MODES = ("auto", "rebuild")
-CARRY = "carry"
 # A token of a text takes about so many bytes.
 _BYTES_A_TOKEN = 4
 

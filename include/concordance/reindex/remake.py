@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from concordance.ledger.building import CARRY
 from concordance.ledger.reading import Promise
 from concordance.model import GenerationKey, IndexVersion, PlanEntry, Reason, Rejection
 from concordance.operations import telemetry
@@ -24,7 +25,6 @@ from concordance.pipeline.forecast import timed
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.rows import PreparedDocument
 from concordance.pipeline.version import version_of
-from concordance.reindex.build import CARRY
 from concordance.settings import Settings
 
 

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import tenacity
+
 from concordance import fault_points
 from concordance.errors import Conflict, Transient
 from concordance.ledger.swapping import Swapped
@@ -21,6 +23,8 @@ from concordance.pipeline.publish import hide
 from concordance.reindex.catch_up import catch_up
 from concordance.reindex.references import BuildReference
 from concordance.settings import Settings
+
+_LOOKS_EVERY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ def publish(build: BuildReference, *, adapters: Adapters, settings: Settings) ->
     Raises `Transient` when runs keep overtaking it, also while publishing is held: then nothing has changed.
     """
     version = adapters.ledger.versions.get(build.version)
+    _await_runs(adapters, settings)
     for _ in range(settings.swap_attempts):
         began = time.monotonic()
         swapped = _swap(version, adapters, settings)
@@ -60,6 +65,16 @@ def publish(build: BuildReference, *, adapters: Adapters, settings: Settings) ->
             return _follow(swapped, began, 0.0, adapters, settings)
         catch_up(build, adapters=adapters, settings=settings)
     return _publish_held(build, version, adapters, settings)
+
+
+def _await_runs(adapters: Adapters, settings: Settings) -> None:
+    """A run that was planned before a swap has to be started again after it: those under way may end first."""
+    tenacity.Retrying(
+        retry=tenacity.retry_if_result(bool),
+        wait=tenacity.wait_fixed(_LOOKS_EVERY_SECONDS),
+        stop=tenacity.stop_after_delay(settings.swap_patience_seconds),
+        retry_error_callback=lambda _: None,
+    )(adapters.ledger.runs.under_way)
 
 
 def _publish_held(build: BuildReference, version: IndexVersion, adapters: Adapters, settings: Settings) -> SwapReport:
