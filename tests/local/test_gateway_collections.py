@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -204,3 +206,84 @@ def test_deleted_points_are_cleared_out_in_the_background(client: QdrantClient, 
     assert info.points_count == 1500
     found, _ = client.scroll("docs", limit=5000)
     assert {str(each.id) for each in found} == {each.id for each in points[1500:]}
+
+
+def test_an_index_of_other_parameters_is_built_anew_also_after_a_kill(tmp_path: Path) -> None:
+    running = RunningGateway(tmp_path)
+    client = running.client()
+    create_collection(client, indexing_threshold=50)
+    upsert(client, made_points(2000))
+    wait_for_index(client, points=2000)
+    (before,) = (tmp_path / "shards").iterdir()
+    client.update_collection("docs", hnsw_config=models.HnswConfigDiff(max_indexing_threads=1))
+    assert client.get_collection("docs").status == models.CollectionStatus.GREEN
+    client.update_collection("docs", hnsw_config=models.HnswConfigDiff(m=8))
+    assert client.get_collection("docs").status == models.CollectionStatus.YELLOW
+    running.kill()
+    client.close()
+    with gateway(tmp_path) as restarted:
+        reader = restarted.client()
+        wait_for_index(reader, points=2000)
+        assert reader.get_collection("docs").config.hnsw_config.m == 8
+        wait_for(lambda: not before.exists(), what="the former shard's end")
+        reader.close()
+
+
+def test_a_lower_threshold_indexes_what_was_left_alone_before(client: QdrantClient, running: RunningGateway) -> None:
+    create_collection(client)
+    points = made_points(3000)
+    upsert(client, points)
+    (before,) = (running.data / "shards").iterdir()
+    client.delete("docs", [each.id for each in points[:1500]])
+    wait_for(lambda: not before.exists(), seconds=120, what="the rewritten shard")
+    wait_for(lambda: client.get_collection("docs").status == models.CollectionStatus.GREEN, what="green")
+    assert client.get_collection("docs").indexed_vectors_count == 1500
+    client.update_collection("docs", optimizers_config=models.OptimizersConfigDiff(indexing_threshold=90))
+    assert client.get_collection("docs").status == models.CollectionStatus.YELLOW
+    wait_for_index(client, points=1500)
+
+
+def test_a_collection_is_deleted_in_the_middle_of_a_build(client: QdrantClient, running: RunningGateway) -> None:
+    create_collection(client, indexing_threshold=1)
+    create_collection(client, "other")
+    upsert(client, made_points(3000))
+    wait_for(lambda: len(list((running.data / "shards").iterdir())) == 3, what="the copy")
+    assert client.delete_collection("docs")
+    assert not client.collection_exists("docs")
+    wait_for(lambda: len(list((running.data / "shards").iterdir())) == 1, seconds=120, what="the end of its folders")
+    assert client.count("other").count == 0
+
+
+def test_searches_by_name_go_on_while_the_alias_moves(client: QdrantClient) -> None:
+    for name in ("v1", "v2"):
+        create_collection(client, name)
+        upsert(client, POINTS, name)
+    client.update_collection_aliases([create_alias("current", "v1")])
+    is_over = threading.Event()
+
+    def search() -> int:
+        answers = 0
+        while not is_over.is_set():
+            for name in ("v1", "v2", "current"):
+                answers += len(client.query_points(name, query=POINTS[0].dense, using="dense", limit=5).points) == 5
+        return answers % 3
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(search) for _ in range(2)]
+        for number in range(20):
+            gone = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name="current"))
+            client.update_collection_aliases([gone, create_alias("current", ("v2", "v1")[number % 2])])
+        is_over.set()
+        assert [reader.result() for reader in readers] == [0, 0]
+
+
+def wait_for_index(client: QdrantClient, *, points: int) -> None:
+    """Sparse vectors count as indexed from the start."""
+    wait_for(
+        lambda: (
+            (found := client.get_collection("docs")).status == models.CollectionStatus.GREEN
+            and found.indexed_vectors_count == 2 * points
+        ),
+        seconds=120,
+        what="an index of all dense vectors",
+    )

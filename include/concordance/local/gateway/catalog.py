@@ -32,11 +32,13 @@ _FORBIDDEN = frozenset('<>:"/\\|?*\0\x1f')
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One collection: its shard's folder, the body of its creation, the schemas of its payload indexes as given."""
+    """One collection: its shard's folder, the body of its creation, the schemas of its payload indexes as given, and
+    whether its HNSW was built with other parameters than the body names."""
 
     folder: str
     create: Body
     indexes: Mapping[str, Json] = field(default_factory=dict)
+    is_outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +130,13 @@ class Catalog:
             self._open = {**self._open, name: Collection(shard, folder=folder, schema=read)}
 
     def update(self, name: str, body: Json) -> None:
-        """Other optimiser or HNSW parameters, from the next optimisation on."""
+        """Other optimiser or HNSW parameters: what they ask for is done in the background."""
         with self._changing:
             entry = self.entry(name)
-            changed = replace(entry, create=of_engine(lambda: schema.updated(entry.create, body)))
-            self._put(name, changed)
-            self.collection(name).schema = schema.schema_of(changed.create)
+            create = of_engine(lambda: schema.updated(entry.create, body))
+            is_outdated = entry.is_outdated or schema.needs_another_index(entry.create, create)
+            self._put(name, replace(entry, create=create, is_outdated=is_outdated))
+            self.collection(name).adopt(schema.schema_of(create), is_outdated=is_outdated)
 
     def delete(self, name: str) -> bool:
         """Remove the collection, its aliases and its data; whether it was there. An alias is no name here."""
@@ -186,12 +189,16 @@ class Catalog:
                 del indexes[field_name]
             self._put(name, replace(entry, indexes=indexes))
 
-    def move(self, name: str, collection: Collection, folder: Path) -> bool:
-        """Let the collection's data be in `folder` from now on; False where it is gone meanwhile."""
+    def note_built(self, name: str, collection: Collection, folder: Path, create: Body) -> bool:
+        """The collection's data is in `folder` from now on, optimised by the parameters of `create`; False where the
+        collection is gone meanwhile."""
         with self._changing:
             if self._open.get(name) is not collection:
                 return False
-            self._put(name, replace(self._state.collections[name], folder=folder.name))
+            entry = self._state.collections[name]
+            is_outdated = entry.is_outdated and schema.needs_another_index(create, entry.create)
+            self._put(name, replace(entry, folder=folder.name, is_outdated=is_outdated))
+            collection.is_outdated = is_outdated
             return True
 
     def close(self) -> None:
@@ -246,7 +253,8 @@ class Catalog:
                 f"collection {name!r} in {folder} cannot be opened ({error}): restore the folder, or empty the data "
                 "folder and load the documents again"
             ) from None
-        return Collection(shard, folder=folder, schema=schema.schema_of(entry.create))
+        read = schema.schema_of(entry.create)
+        return Collection(shard, folder=folder, schema=read, is_outdated=entry.is_outdated)
 
 
 def _own(data: Path) -> TextIO:

@@ -66,9 +66,11 @@ class Standing:
 class Collection:
     """A shard in `folder`, shared by all request threads."""
 
-    def __init__(self, shard: EdgeShard, *, folder: Path, schema: Schema) -> None:
+    def __init__(self, shard: EdgeShard, *, folder: Path, schema: Schema, is_outdated: bool = False) -> None:
         self.folder = folder
         self.schema = schema
+        # Its HNSW was built with other parameters than it has now.
+        self.is_outdated = is_outdated
         self.writing = threading.Lock()
         self.is_optimising = False
         self._engine = threading.Lock()
@@ -119,10 +121,18 @@ class Collection:
         self._flushed_at = time.monotonic()
         self._call(lambda shard: shard.flush())
 
+    def adopt(self, schema: Schema, *, is_outdated: bool) -> None:
+        """Other parameters: what the engine left alone under the former ones is tried anew."""
+        self.schema, self.is_outdated = schema, is_outdated
+        self._tried_unindexed_kb = 0.0
+
     def wants_optimising(self) -> bool:
-        """Whether enough vectors are without an index, or enough points are deleted, for the engine to act.
+        """Whether enough vectors are without an index, or with an outdated one, or enough points are deleted, for the
+        engine to act.
 
         The engine counts sparse vectors as indexed from the start, so they are taken off."""
+        if self.is_outdated:
+            return True
         threshold_kb, dead = self.schema.indexing_threshold_kb, self._dead_points
         if threshold_kb and self._unindexed_kb() - self._tried_unindexed_kb >= threshold_kb:
             return True

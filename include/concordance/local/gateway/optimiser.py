@@ -23,6 +23,7 @@ from concordance.local.gateway.catalog import Catalog
 from concordance.local.gateway.collection import Collection
 from concordance.local.gateway.limits import OPTIMISE_RETRY_SECONDS, OPTIMISE_TIMEOUT_SECONDS
 from concordance.local.gateway.optimise_copy import NOTHING_TO_DO
+from concordance.local.gateway.wire import Body
 
 _TICK_SECONDS = 0.1
 _CATCH_UP_ROUNDS = 5
@@ -60,6 +61,8 @@ class Upkeep:
                 try:
                     step(name, collection)
                 except Exception as error:
+                    if not collection.is_open:
+                        continue  # deleted in the middle of it; the next one of its name has not failed
                     # A full disk or a vanished folder: the requests go on and report it, the next round tries again.
                     self._not_before[name] = time.monotonic() + OPTIMISE_RETRY_SECONDS
                     print(f"upkeep of collection {name} failed: {error}", file=sys.stderr, flush=True)
@@ -90,26 +93,27 @@ class Upkeep:
             collection.flush()
             shutil.copytree(collection.folder, copy)
             collection.begin_journal()
-        if not self._build(name, copy):
+        create = self._catalog.entry(name).create
+        if not self._build(create, copy):
+            self._catalog.note_built(name, collection, collection.folder, create)
             collection.note_tried()
             return
         shard = EdgeShard.load(str(copy))
         try:
-            self._take_over(name, collection, shard, copy)
+            self._take_over(name, collection, shard, copy, create)
         finally:
             if collection.folder != copy:
                 shard.close()
 
-    def _build(self, name: str, copy: Path) -> bool:
+    def _build(self, create: Body, copy: Path) -> bool:
         """Run the engine's optimisers over the copy; whether they changed anything."""
-        create = msgspec.json.encode(self._catalog.entry(name).create)
         command = [sys.executable, "-m", "concordance.local.gateway.optimise_copy", str(copy)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as child:
             self._child = child
             if self._ending.is_set():
                 child.kill()
             try:
-                child.communicate(create, timeout=OPTIMISE_TIMEOUT_SECONDS)
+                child.communicate(msgspec.json.encode(create), timeout=OPTIMISE_TIMEOUT_SECONDS)
             except subprocess.TimeoutExpired:
                 child.kill()
             finally:
@@ -118,7 +122,7 @@ class Upkeep:
             raise RuntimeError(f"building the index ended with status {child.returncode}")
         return child.returncode == 0
 
-    def _take_over(self, name: str, collection: Collection, shard: EdgeShard, copy: Path) -> None:
+    def _take_over(self, name: str, collection: Collection, shard: EdgeShard, copy: Path, create: Body) -> None:
         for _ in range(_CATCH_UP_ROUNDS):
             with collection.writing:
                 operations = collection.take_journal()
@@ -134,7 +138,7 @@ class Upkeep:
             _apply(shard, operations)
             shard.flush()
             former_folder = collection.folder
-            if not self._catalog.move(name, collection, copy):
+            if not self._catalog.note_built(name, collection, copy, create):
                 return
             former = collection.exchange(shard, copy)
         former.close()

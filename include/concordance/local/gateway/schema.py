@@ -102,7 +102,7 @@ def schema_of(create: Body) -> Schema:
 
 
 def updated(create: Body, change: Json) -> Body:
-    """The creation body after a collection update (optimizers and HNSW; it applies from the next optimisation on)."""
+    """The creation body after a collection update (optimizers and HNSW)."""
     body = wire.fields(change, "the collection update", _UPDATE)
     merged = {**create}
     for name, given in body.items():
@@ -111,6 +111,14 @@ def updated(create: Body, change: Json) -> Body:
     schema_of(merged)
     engine_config(merged)
     return merged
+
+
+def needs_another_index(former: Body, create: Body) -> bool:
+    """Whether an HNSW that was built as `former` says is not what `create` says: the server builds such a one anew."""
+    one, other = (
+        {**_HNSW_DEFAULTS, **_given(body.get("hnsw_config")), "max_indexing_threads": 0} for body in (former, create)
+    )
+    return one != other
 
 
 def engine_config(create: Body) -> EdgeConfig:
