@@ -219,6 +219,12 @@ class Settings(BaseModel):
     )
     upsert_points: int = Field(256, ge=1, le=10_000)
     upsert_bytes: int = Field(16 * 1024 * 1024, ge=65_536, le=32 * 1024 * 1024)
+    hnsw_threshold_kb: int = Field(
+        10_000, ge=1, le=100_000_000, description="of dense vectors, from which the vector store indexes by itself"
+    )
+    hnsw_full_scan_kb: int = Field(
+        100, ge=10, le=100_000_000, description="of dense vectors that a filter leaves, below which all are read"
+    )
 
     # calls of the graph, the vectors and the ledger (resilience.py)
     graph_timeout_seconds: float = Field(5, ge=0.5, le=600, description="for one answer inside a transaction")

@@ -17,7 +17,7 @@ from concordance import ids
 from concordance.errors import Misconfigured, PoisonDocument, Transient, Unavailable
 from concordance.model import IndexVersion, Reason
 from concordance.settings import Settings
-from concordance.stores import open_graph
+from concordance.stores import neo4j_versions, open_graph
 from contract.graph_contract import (
     HOSTILE_NAMES,
     SECONDS,
@@ -248,6 +248,34 @@ class BoltGraphContract(GraphContract):
         assert graph.orphans(version)["chunks_without_document"] == 2
         assert graph.read_back(version, [document.key]) == []
         assert sweep(graph, version, document) == 2
+        assert set(rows(graph, version).values()) == {0}
+
+    def test_a_drop_that_dies_in_mid_transaction_dropped_nothing_and_the_next_one_does(
+        self, graph: Any, version: IndexVersion
+    ) -> None:
+        write(graph, version, full("a"), full("b"))
+        graph.describe(version, "to be dropped")
+        before = rows(graph, version)
+
+        def work(transaction: neo4j.Transaction) -> None:
+            assert neo4j_versions.drop(transaction, version, limit=5) == 5
+            raise OSError("the worker dies")
+
+        with pytest.raises(Transient):
+            graph._bolt.write("dying", work, timeout_seconds=1)
+        assert rows(graph, version) == before
+        while graph.drop(version, limit=5, timeout_seconds=SECONDS):
+            pass
+        assert version.version not in graph.kept()
+        assert set(rows(graph, version).values()) == {0}
+
+    def test_chunks_that_lost_their_id_by_hand_are_dropped_with_their_version(
+        self, graph: Any, raw: RawBoltGraph, version: IndexVersion
+    ) -> None:
+        write(graph, version, full("a"))
+        raw.values("MATCH (c:Chunk {index_version: $version}) REMOVE c.id", version=version.version)
+        while graph.drop(version, limit=100, timeout_seconds=SECONDS):
+            pass
         assert set(rows(graph, version).values()) == {0}
 
     def test_a_row_that_fails_in_mid_transaction_takes_its_batch_with_it(

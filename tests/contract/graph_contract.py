@@ -17,7 +17,7 @@ from uuid import UUID
 import pytest
 
 from concordance import ids
-from concordance.errors import Corrupt, PoisonDocument
+from concordance.errors import Conflict, Corrupt, PoisonDocument
 from concordance.model import EntityRow, GenerationKey, IndexVersion, Reason, Span
 from concordance.stores import GraphStore
 from support.index_rows import Written, graph_batch, index_version, link_rows
@@ -592,6 +592,85 @@ class GraphEraseContract(_OwnVersion):
         }
 
 
+class GraphVersionContract(_OwnVersion):
+    @pytest.fixture
+    def other(self, graph: GraphStore) -> IndexVersion:
+        """A version with rows of the same documents and entities, which the pointer names."""
+        other = index_version()
+        write(graph, other, Written("target"), full("a"), full("b"))
+        graph.describe(other, "the other")
+        graph.point_to(other)
+        return other
+
+    def test_a_version_goes_in_small_steps_and_its_description_last(
+        self, graph: GraphStore, version: IndexVersion, other: IndexVersion
+    ) -> None:
+        document = full("a")
+        write(graph, version, Written("target"), document, full("b"))
+        settle(graph, version, document)
+        graph.describe(version, "to be dropped")
+        nodes = sum(rows(graph, version)[kind] for kind in ("documents", "chunks", "entities")) + 1
+        steps = [0]
+        while sum(steps) < nodes:
+            assert graph.description(version) == "to be dropped"
+            assert version.version in graph.kept()
+            steps.append(graph.drop(version, limit=4, timeout_seconds=SECONDS))
+            assert 0 < steps[-1] <= 4
+        assert sum(steps) == nodes
+        assert graph.drop(version, limit=4, timeout_seconds=SECONDS) == 0
+        assert set(rows(graph, version).values()) == {0}
+        assert graph.description(version) is None
+        assert version.version not in graph.kept()
+
+    def test_dropping_a_version_touches_no_row_of_another(
+        self, graph: GraphStore, version: IndexVersion, other: IndexVersion
+    ) -> None:
+        documents = [full("a"), full("b")]
+        write(graph, version, Written("target"), *documents)
+        before = rows(graph, other), graph.contents(other, [each.key for each in documents]), list(graph.chunks(other))
+        assert graph.drop(version, limit=1_000, timeout_seconds=SECONDS) == 6 + 3 + 3
+        after = rows(graph, other), graph.contents(other, [each.key for each in documents]), list(graph.chunks(other))
+        assert after == before
+        assert (graph.description(other), graph.pointer()) == ("the other", other.version)
+        assert other.version in graph.kept()
+        assert_no_orphans(graph, other)
+
+    def test_a_version_whose_drop_was_left_off_is_found_and_finished(
+        self, graph: GraphStore, version: IndexVersion, other: IndexVersion
+    ) -> None:
+        write(graph, version, Written("target"), full("a"))
+        graph.describe(version, "half dropped")
+        for _ in range(2):
+            graph.drop(version, limit=3, timeout_seconds=SECONDS)
+        assert version.version in graph.kept()
+        while graph.drop(version, limit=3, timeout_seconds=SECONDS):
+            pass
+        assert version.version not in graph.kept()
+        assert set(rows(graph, version).values()) == {0}
+
+    def test_a_version_that_nobody_described_is_found_by_its_rows(
+        self, graph: GraphStore, version: IndexVersion
+    ) -> None:
+        assert version.version not in graph.kept()
+        write(graph, version, full("a"))
+        assert version.version in graph.kept()
+
+    def test_the_version_that_the_pointer_names_is_not_dropped(
+        self, graph: GraphStore, version: IndexVersion, other: IndexVersion
+    ) -> None:
+        write(graph, version, full("a"))
+        graph.point_to(version)
+        before = rows(graph, version)
+        with pytest.raises(Conflict, match=f"version {version.version}"):
+            graph.drop(version, limit=1_000, timeout_seconds=SECONDS)
+        assert rows(graph, version) == before
+        graph.point_to(other)
+        assert graph.drop(version, limit=1_000, timeout_seconds=SECONDS) > 0
+
+    def test_dropping_what_was_never_there_is_done(self, graph: GraphStore, version: IndexVersion) -> None:
+        assert graph.drop(version, limit=10, timeout_seconds=SECONDS) == 0
+
+
 class GraphContract(
     GraphWriteContract,
     GraphTextContract,
@@ -601,6 +680,7 @@ class GraphContract(
     GraphEraseContract,
     GraphConcurrencyContract,
     GraphReadContract,
+    GraphVersionContract,
 ):
     """All of it."""
 

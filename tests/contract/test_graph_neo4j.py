@@ -70,6 +70,18 @@ class TestNeo4jGraph(BoltGraphContract):
             write(graph, version, Written("one", texts=[f"{number} " + "x" * 1_000_000 for number in range(40)]))
         assert rows(graph, version)["chunks"] == 0
 
+    def test_a_drop_beyond_the_memory_of_a_transaction_goes_on_in_smaller_steps(
+        self, graph: Any, version: IndexVersion
+    ) -> None:
+        shared = dict.fromkeys((f"shared {number}" for number in range(40)), 1)
+        for number in range(3):
+            texts = [f"{number}/{each} " + "x" * 1_000 for each in range(100)]
+            write(graph, version, Written(f"{number}", texts=texts, mentions=dict.fromkeys(range(100), shared)))
+        assert 0 < graph.drop(version, limit=300, timeout_seconds=SECONDS) < 300
+        while graph.drop(version, limit=300, timeout_seconds=SECONDS):
+            pass
+        assert set(rows(graph, version).values()) == {0}
+
     def test_the_victim_of_a_deadlock_is_written_again(
         self, graph: Any, settings: Settings, version: IndexVersion, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -13,14 +13,16 @@ import pytest
 from pydantic import SecretStr
 from qdrant_client import QdrantClient, models
 
-from concordance.errors import Misconfigured, Transient, Unavailable
+from concordance.errors import Misconfigured, OutcomeUnknown, Transient, Unavailable
 from concordance.model import IndexVersion
 from concordance.settings import Settings
 from concordance.stores import VectorStore, open_vectors
 from concordance.stores.point_payloads import digest_of_vectors
-from contract.vector_contract import SECONDS, VectorContract, count, settle, upsert
-from support.index_rows import Written, index_version, points
+from contract.vector_contract import SECONDS, WIDE, VectorContract, count, settle, upsert
+from support.cutting_proxy import Cut, cutting
+from support.index_rows import Written, index_version, points, unit_vector
 from support.silent_proxy import closed_port, silent_after
+from support.waiting import wait_for
 
 # Fast failures: what is tested is the error, not the patience.
 IMPATIENT = {"retry_attempts": 2, "retry_wait_seconds": 0.01, "call_timeout_seconds": 5}
@@ -47,6 +49,31 @@ class RawQdrant:
         chosen = models.Filter(must=[models.FieldCondition(key="live", match=models.MatchValue(value=True))])
         found, _ = self.client.scroll(version.collection, scroll_filter=chosen, limit=10_000, with_payload=False)
         return {UUID(str(record.id)) for record in found}
+
+
+def _found_at_a_glance(raw: RawQdrant, version: IndexVersion) -> float:
+    """How many of the ten nearest points a search finds that looks at ten only: all of them where it reads every
+    vector, 0 to 1."""
+    found = 0
+    for number in range(20):
+        query = unit_vector(f"query {number}", WIDE).tolist()
+        tenant = models.FieldCondition(key="tenant", match=models.MatchValue(value="acme"))
+        ids = [
+            {
+                hit.id
+                for hit in raw.client.query_points(
+                    version.collection,
+                    query=query,
+                    using="dense",
+                    query_filter=models.Filter(must=[tenant]),
+                    search_params=models.SearchParams(exact=exact, hnsw_ef=10),
+                    limit=10,
+                ).points
+            }
+            for exact in (True, False)
+        ]
+        found += len(ids[0] & ids[1])
+    return found / 200
 
 
 class TestEmbeddedVectors(VectorContract):
@@ -83,6 +110,50 @@ class TestEmbeddedVectors(VectorContract):
             "access": "keyword",
             "live": "bool",
         }
+
+    def test_what_was_searched_vector_by_vector_goes_by_the_hnsw_once_it_was_built(
+        self, vectors: VectorStore, raw: RawQdrant
+    ) -> None:
+        wide = index_version(dimension=WIDE)
+        # As an earlier release made it: the server indexes it by itself, and searches read every vector all the same.
+        raw.client.create_collection(
+            wide.collection,
+            vectors_config={"dense": models.VectorParams(size=WIDE, distance=models.Distance.DOT)},
+            sparse_vectors_config={"bm25": models.SparseVectorParams(modifier=models.Modifier.IDF)},
+            optimizers_config=models.OptimizersConfigDiff(indexing_threshold=100),
+        )
+        try:
+            vectors.prepare(wide)
+            upsert(vectors, wide, Written("a", texts=[f"text {number}" for number in range(1_000)]))
+            wait_for(lambda: vectors.index_state(wide).indexed == 1_000, what="the server's own index")
+            assert _found_at_a_glance(raw, wide) == 1
+            with pytest.raises(Unavailable, match="1000 of 1000 vectors"):
+                vectors.build_hnsw(wide, timeout_seconds=1)
+            vectors.build_hnsw(wide, timeout_seconds=120)
+            assert _found_at_a_glance(raw, wide) < 0.95
+            config = raw.client.get_collection(wide.collection).config
+            assert config.optimizer_config.indexing_threshold == 10_000
+            assert config.hnsw_config.full_scan_threshold == 100
+        finally:
+            vectors.drop(wide, timeout_seconds=SECONDS)
+
+    def test_a_drop_whose_answer_was_lost_is_finished_by_the_next_one(
+        self, stack: Settings, vectors: VectorStore
+    ) -> None:
+        doomed = index_version()
+        vectors.prepare(doomed)
+        upsert(vectors, doomed, Written("a"))
+        with cutting(("127.0.0.1", stack.qdrant_port), lambda: lambda sent: sent.startswith(b"DELETE ")) as proxy:
+            store = open_vectors(at(stack, qdrant_url=f"http://127.0.0.1:{proxy.port}", retry_attempts=1))
+            proxy.cut(Cut.ANSWER_LOST)
+            try:
+                with pytest.raises(OutcomeUnknown, match=doomed.collection):
+                    store.drop(doomed, timeout_seconds=SECONDS)
+                for _ in range(2):
+                    store.drop(doomed, timeout_seconds=SECONDS)
+                    assert doomed.version not in vectors.kept()
+            finally:
+                store.close()
 
     def test_a_payload_is_what_the_model_names(
         self, vectors: VectorStore, raw: RawQdrant, version: IndexVersion

@@ -8,7 +8,9 @@ carry `live`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Protocol
 from uuid import UUID
@@ -16,12 +18,14 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from concordance.errors import ConcordanceError, Corrupt, Misconfigured, PoisonDocument
-from concordance.model import IndexVersion, Point, Reason, ScoredPoint, Span, SparseVector, Vector
+from concordance.errors import ConcordanceError, Conflict, Corrupt, Misconfigured, PoisonDocument
+from concordance.model import IndexState, IndexVersion, Point, Reason, ScoredPoint, Span, SparseVector, Vector
 from concordance.stores import VectorStore
 from support.index_rows import DIMENSION, Written, bag_of_words, index_version, points, term, unit_vector
 
 SECONDS = 30.0
+# Of vectors that are far from each other, so that an HNSW has something to miss.
+WIDE = 64
 
 
 class RawVectors(Protocol):
@@ -377,6 +381,121 @@ class VectorReadContract(_OwnVersion):
         assert vectors.ping()
 
 
+class VectorVersionContract(_OwnVersion):
+    @pytest.fixture
+    def other(self, vectors: VectorStore) -> Iterator[IndexVersion]:
+        """Another version, with a point, which the alias names in the end."""
+        other = index_version()
+        vectors.prepare(other)
+        upsert(vectors, other, Written("a", texts=("of the other",)))
+        vectors.point_to(other)
+        yield other
+        third = index_version()
+        vectors.prepare(third)
+        vectors.point_to(third)
+        vectors.drop(other, timeout_seconds=SECONDS)
+
+    def test_a_dropped_version_is_gone_and_no_other_one(
+        self, vectors: VectorStore, version: IndexVersion, other: IndexVersion
+    ) -> None:
+        upsert(vectors, version, Written("a"))
+        assert {version.version, other.version} <= set(vectors.kept())
+        for _ in range(2):
+            vectors.drop(version, timeout_seconds=SECONDS)
+            assert version.version not in vectors.kept()
+            with pytest.raises(Misconfigured, match=version.collection):
+                vectors.counts(version)
+        assert other.version in vectors.kept()
+        assert count(vectors, other) == 1
+        assert vectors.pointer() == other.version
+        vectors.prepare(version)
+        assert count(vectors, version) == 0
+
+    def test_the_version_that_the_alias_names_is_not_dropped(
+        self, vectors: VectorStore, version: IndexVersion, other: IndexVersion
+    ) -> None:
+        upsert(vectors, version, Written("a"))
+        vectors.point_to(version)
+        with pytest.raises(Conflict, match=version.collection):
+            vectors.drop(version, timeout_seconds=SECONDS)
+        assert count(vectors, version) == 2
+        vectors.point_to(other)
+        vectors.drop(version, timeout_seconds=SECONDS)
+        assert version.version not in vectors.kept()
+        vectors.prepare(version)
+
+    def test_the_alias_flips_between_two_versions_and_back_under_searches_that_never_fail(
+        self, vectors: VectorStore, version: IndexVersion, other: IndexVersion
+    ) -> None:
+        upsert(vectors, version, Written("a"))
+        is_over = threading.Event()
+
+        def read() -> set[int | None]:
+            found: set[int | None] = set()
+            while not is_over.is_set():
+                hits = [len(search(vectors, each, unit_vector("query"))) for each in (version, other)]
+                assert hits == [2, 1]
+                found.add(vectors.pointer())
+            return found
+
+        with ThreadPoolExecutor(2) as pool:
+            readers = [pool.submit(read) for _ in range(2)]
+            for _ in range(10):
+                for each in (version, other):
+                    vectors.point_to(each)
+                    assert vectors.pointer() == each.version
+            is_over.set()
+            seen = set().union(*(reader.result() for reader in readers))
+        # Never none: each flip was one step.
+        assert seen <= {version.version, other.version}
+
+    def test_an_hnsw_that_was_built_has_every_vector_and_mostly_agrees_with_an_exact_search(
+        self, vectors: VectorStore
+    ) -> None:
+        wide = index_version(dimension=WIDE)
+        vectors.prepare(wide)
+        try:
+            written = upsert(vectors, wide, Written("a", texts=[f"text {number}" for number in range(1_000)]))
+            assert vectors.index_state(wide) == IndexState(points=1_000, indexed=0)
+            for _ in range(2):
+                vectors.build_hnsw(wide, timeout_seconds=120)
+                assert vectors.index_state(wide) == IndexState(points=1_000, indexed=1_000)
+            queries = [unit_vector(f"query {number}", WIDE) for number in range(20)]
+            assert _agreement(vectors, wide, written, queries, exact=True) == 1
+            assert _agreement(vectors, wide, written, queries, exact=False) > 0.8
+            more = upsert(vectors, wide, Written("b", texts=[f"more {number}" for number in range(30)]))
+            assert vectors.index_state(wide) == IndexState(points=1_030, indexed=1_000)
+            assert _agreement(vectors, wide, [*written, *more], queries, exact=False) > 0.8
+            vectors.build_hnsw(wide, timeout_seconds=120)
+            assert vectors.index_state(wide) == IndexState(points=1_030, indexed=1_030)
+        finally:
+            vectors.drop(wide, timeout_seconds=SECONDS)
+
+    def test_a_version_without_points_has_all_of_them_in_its_hnsw(
+        self, vectors: VectorStore, version: IndexVersion
+    ) -> None:
+        vectors.build_hnsw(version, timeout_seconds=SECONDS)
+        assert vectors.index_state(version) == IndexState(points=0, indexed=0)
+
+    def test_the_hnsw_of_a_version_that_is_not_there_is_a_clear_error(self, vectors: VectorStore) -> None:
+        never = index_version()
+        for call in (lambda: vectors.index_state(never), lambda: vectors.build_hnsw(never, timeout_seconds=SECONDS)):
+            with pytest.raises(Misconfigured, match=never.collection):
+                call()
+
+
+def _agreement(
+    vectors: VectorStore, version: IndexVersion, written: Sequence[Point], queries: Sequence[Vector], *, exact: bool
+) -> float:
+    """How many of the ten nearest points, found by hand, a search finds: 0 to 1."""
+    matrix = np.array([point.dense for point in written])
+    found = 0
+    for query in queries:
+        nearest = {written[row].chunk_id for row in np.argsort(-(matrix @ query))[:10]}
+        found += len(nearest & {hit.chunk_id for hit in search(vectors, version, query, exact=exact)})
+    return found / (10 * len(queries))
+
+
 class VectorSearchContract(_OwnVersion):
     def test_a_dense_query_scores_by_dot_product(self, vectors: VectorStore, version: IndexVersion) -> None:
         written = upsert(vectors, version, Written("a", texts=[f"text {number}" for number in range(40)]))
@@ -470,6 +589,7 @@ class VectorContract(
     VectorSweepContract,
     VectorEraseContract,
     VectorReadContract,
+    VectorVersionContract,
     VectorSearchContract,
 ):
     """All of it."""

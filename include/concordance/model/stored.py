@@ -116,6 +116,15 @@ class VectorFault:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexState:
+    """How many points an index version has, and for how many the HNSW has their dense vector: searches read the others
+    one by one."""
+
+    points: int
+    indexed: int
+
+
+@dataclass(frozen=True, slots=True)
 class ScoredPoint:
     """One hit of a vector search: the payload is what the load wrote."""
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from concordance import ids
+from concordance.errors import Conflict
 from concordance.model import (
     Anchor,
     ChunkRow,
@@ -222,6 +223,21 @@ class MemoryGraph:
     def pointer(self) -> int | None:
         with self._lock:
             return self._pointer
+
+    def kept(self) -> set[int]:
+        with self._lock:
+            return {*self._descriptions, *(number for number, graph in self._graphs.items() if not graph.is_empty)}
+
+    def drop(self, version: IndexVersion, *, limit: int, timeout_seconds: float) -> int:
+        with self._lock:
+            if self._pointer == version.version:
+                raise Conflict(f"the pointer names index version {version.version}: let it name another one first")
+            graph = self._graphs[version.version]
+            dropped = graph.drop(limit)
+            if dropped < limit and graph.is_empty:
+                del self._graphs[version.version]
+                dropped += self._descriptions.pop(version.version, None) is not None
+            return dropped
 
     def counts(self, version: IndexVersion) -> StoreCounts:
         with self._lock:

@@ -221,3 +221,26 @@ class VersionGraph:
         for document_id in anchors:
             self._drop_anchor(document_id)
         return len(entities) + len(anchors)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.chunks or self.anchors or self.entities)
+
+    def drop(self, limit: int) -> int:
+        """Delete up to `limit` nodes with their edges, chunks before documents before entities; how many went."""
+        chunks = list(self.chunks)[:limit]
+        for chunk_id in chunks:
+            row = self.chunks.pop(chunk_id)
+            self.chunks_of.get(GenerationKey(row.document_id, row.generation), set()).discard(chunk_id)
+            self.live.discard(chunk_id)
+            self.degree.subtract(self.mentions.pop(chunk_id, {}).keys())
+        nodes = [*self.anchors, *self.entities][: limit - len(chunks)]
+        gone = set(nodes)
+        for key, edges in self.edges_of.items():
+            if key.document_id in gone:
+                edges.entities.clear()
+            edges.links = {each for each in edges.links if gone.isdisjoint((each.document_id, each.target_id))}
+            edges.relations = {each for each in edges.relations if gone.isdisjoint((each.subject_key, each.object_key))}
+        self.anchors = {key: row for key, row in self.anchors.items() if key not in gone}
+        self.entities = {key: row for key, row in self.entities.items() if key not in gone}
+        return len(chunks) + len(nodes)

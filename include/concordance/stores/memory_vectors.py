@@ -12,10 +12,11 @@ from uuid import UUID
 import numpy as np
 
 from concordance import ids
-from concordance.errors import Misconfigured
+from concordance.errors import Conflict, Misconfigured
 from concordance.model import (
     Anchor,
     GenerationKey,
+    IndexState,
     IndexVersion,
     Point,
     ScoredPoint,
@@ -37,6 +38,7 @@ class _Collection:
     digests: dict[UUID, str] = field(default_factory=dict)
     points_of: dict[UUID, dict[int, set[UUID]]] = field(default_factory=lambda: defaultdict(dict))
     live: set[UUID] = field(default_factory=set)
+    indexed: set[UUID] = field(default_factory=set)
 
     def upsert(self, points: Sequence[Point]) -> None:
         for point in points:
@@ -51,11 +53,15 @@ class _Collection:
         self.upsert(points)
 
     def remove(self, chunk_id: UUID) -> None:
-        self.points.pop(chunk_id, None)
-        self.live.discard(chunk_id)
+        self._take(chunk_id)
         for generations in self.points_of.values():
             for chunk_ids in generations.values():
                 chunk_ids.discard(chunk_id)
+
+    def _take(self, chunk_id: UUID) -> None:
+        self.points.pop(chunk_id, None)
+        self.live.discard(chunk_id)
+        self.indexed.discard(chunk_id)
 
     def stored(self, point: Point) -> StoredChunk:
         return StoredChunk(
@@ -88,8 +94,7 @@ class _Collection:
 
     def sweep(self, generation: GenerationKey) -> None:
         for chunk_id in self.points_of.get(generation.document_id, {}).pop(generation.generation, ()):
-            self.points.pop(chunk_id, None)
-            self.live.discard(chunk_id)
+            self._take(chunk_id)
 
     def scores(self, query: Vector | SparseVector, candidates: Sequence[Point]) -> Iterator[tuple[float, Point]]:
         if not isinstance(query, SparseVector):
@@ -254,6 +259,27 @@ class MemoryVectors:
     def pointer(self) -> int | None:
         with self._lock:
             return self._pointer
+
+    def kept(self) -> set[int]:
+        with self._lock:
+            return set(self._collections)
+
+    def drop(self, version: IndexVersion, *, timeout_seconds: float) -> None:
+        with self._lock:
+            if self._pointer == version.version:
+                raise Conflict(f"the alias names {version.collection}: let it name another version first")
+            self._collections.pop(version.version, None)
+
+    def index_state(self, version: IndexVersion) -> IndexState:
+        with self._lock:
+            collection = self._collection(version)
+            return IndexState(points=len(collection.points), indexed=len(collection.indexed))
+
+    def build_hnsw(self, version: IndexVersion, *, timeout_seconds: float) -> None:
+        """Here it is only noted: every search of this store reads all vectors."""
+        with self._lock:
+            collection = self._collection(version)
+            collection.indexed = set(collection.points)
 
     def counts(self, version: IndexVersion) -> StoreCounts:
         with self._lock:

@@ -15,7 +15,7 @@ import neo4j
 
 from concordance import ids
 from concordance.circuit import Circuit
-from concordance.errors import Misconfigured, Unavailable
+from concordance.errors import BatchTooLarge, Misconfigured, Unavailable
 from concordance.model import (
     Anchor,
     ChunkRow,
@@ -35,6 +35,7 @@ from concordance.resilience import LostRace
 from concordance.settings import Settings
 from concordance.stores import cypher
 from concordance.stores import neo4j_reconcile as reconcile
+from concordance.stores import neo4j_versions as versions
 from concordance.stores.checks import check_batch, is_itself
 from concordance.stores.cypher_reconcile import DELETE_CHUNKS_BY_ID, READ_BACK, SET_DESCRIPTION, SHOW_DESCRIPTION
 from concordance.stores.graph_rows import Rows, document_rows, generation_rows, link_rows, settle_rows, write_queries
@@ -281,6 +282,25 @@ class Neo4jGraph:
             return entities, transaction.run(cypher.CHUNK_LINKS, keys=keys).values()
 
         return _neighbourhoods(*self._bolt.read(f"reading around {len(keys)} chunks", work))
+
+    def kept(self) -> set[int]:
+        return self._bolt.read("looking for index versions", versions.kept, is_whole=True)
+
+    def drop(self, version: IndexVersion, *, limit: int, timeout_seconds: float) -> int:
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            try:
+                return self._bolt.write(
+                    f"dropping index version {version.version}",
+                    lambda tx, limit=limit: versions.drop(tx, version, limit=limit),  # type: ignore[misc]
+                    timeout_seconds=max(deadline - time.monotonic(), 0.001),
+                    is_whole=True,
+                )
+            except BatchTooLarge:
+                # A node takes its edges along, and only the server knows what they cost it.
+                if limit == 1:
+                    raise
+                limit //= 2
 
     def orphans(self, version: IndexVersion) -> Mapping[str, int]:
         return self._count("counting what hangs on nothing", cypher.ORPHANS, version)

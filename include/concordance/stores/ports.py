@@ -19,6 +19,7 @@ from concordance.model import (
     DocumentRow,
     GenerationKey,
     GraphBatch,
+    IndexState,
     IndexVersion,
     LinkRow,
     Neighbourhood,
@@ -135,6 +136,16 @@ class GraphStore(Protocol):
     def pointer(self) -> int | None:
         """The version that the pointer node names."""
 
+    def kept(self) -> Collection[int]:
+        """Versions that have a description, a Document or an Entity here, whatever the ledger knows of them."""
+
+    def drop(self, version: IndexVersion, *, limit: int, timeout_seconds: float) -> int:
+        """One small step towards a graph without the version: one transaction deletes about `limit` nodes at most
+        (fewer, where the server has no memory for so many), chunks before documents and entities, the description when
+        nothing else is left. Returns how many nodes went; 0 when nothing is there any more. To be called until then,
+        also after a call that died. Other versions' rows and the pointer stay. Raises `Conflict` while the pointer
+        names the version."""
+
     def counts(self, version: IndexVersion) -> StoreCounts:
         """`documents, chunks, entities, mentions, document_entities, relations, links`."""
 
@@ -219,6 +230,23 @@ class VectorStore(Protocol):
 
     def pointer(self) -> int | None:
         """The version that the alias names."""
+
+    def kept(self) -> Collection[int]:
+        """Versions that have a collection here, whatever the ledger knows of them."""
+
+    def drop(self, version: IndexVersion, *, timeout_seconds: float) -> None:
+        """Delete the version's collection with all that is in it; one that is not there is done. Raises `Conflict`
+        while the alias names the version."""
+
+    def index_state(self, version: IndexVersion) -> IndexState:
+        """What is in the HNSW of the version. `indexed` is the server's own count, without the sparse vectors; deleted
+        points stay in it until the server clears them out."""
+
+    def build_hnsw(self, version: IndexVersion, *, timeout_seconds: float) -> None:
+        """Have every dense vector in the HNSW, and wait for it: from then on a dense search goes by the HNSW, unless it
+        is `exact`. What stays out is what the server never indexes: less than 1 kB of vectors in one of its segments.
+        Done at once where it is so already. Raises `Unavailable` with the counts when the time is over; the server goes
+        on meanwhile, and the next call waits for the rest."""
 
     def counts(self, version: IndexVersion) -> StoreCounts:
         """`points`."""

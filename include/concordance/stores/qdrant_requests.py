@@ -85,10 +85,12 @@ class Requests:
 
         return self.ask(what, collection, request)
 
-    def change(self, what: str, collection: str, request: Callable[[int], object]) -> None:
+    def change(
+        self, what: str, collection: str, request: Callable[[int], object], deadline: Deadline | None = None
+    ) -> None:
         """Change the schema: a collection, a payload index, an alias. One request may take as long as the call: an
         index over many points takes its time."""
-        self._send(Call(what, self.url, collection, Kind.SCHEMA), request, self._deadline())
+        self._send(Call(what, self.url, collection, Kind.SCHEMA), request, deadline or self._deadline())
 
     def write(self, what: str, collection: str, request: Callable[[int], object], deadline: Deadline) -> None:
         """Write points."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -17,10 +16,10 @@ import numpy as np
 from qdrant_client import models
 
 from concordance.circuit import Circuit
-from concordance.errors import Misconfigured
 from concordance.model import (
     Anchor,
     GenerationKey,
+    IndexState,
     IndexVersion,
     Point,
     ScoredPoint,
@@ -36,19 +35,9 @@ from concordance.slices import slices
 from concordance.stores.checks import check_points, check_query
 from concordance.stores.point_bodies import upsert_bodies
 from concordance.stores.point_payloads import DENSE, SPARSE, place_of
+from concordance.stores.qdrant_collections import Collections
 from concordance.stores.qdrant_requests import IDS_PER_REQUEST, Deadline, Requests
-from concordance.stores.qdrant_rows import (
-    ALIAS,
-    COLLECTION,
-    FOUND,
-    PAYLOAD_INDEXES,
-    SHOWN,
-    check_shape,
-    has_shape,
-    hit,
-    is_any_of,
-    query_of,
-)
+from concordance.stores.qdrant_rows import FOUND, SHOWN, hit, is_any_of, query_of
 from concordance.stores.qdrant_scan import checked_vectors, read_back, scan
 
 POINTS_PER_PAGE = 2_000
@@ -61,6 +50,7 @@ class QdrantVectors:
     def __init__(self, settings: Settings) -> None:
         self._requests = Requests(settings)
         self._client = self._requests.client
+        self._collections = Collections(self._requests, settings)
         self._upsert_points = settings.upsert_points
         self._upsert_bytes = settings.upsert_bytes
         self._call_seconds = settings.call_timeout_seconds
@@ -84,75 +74,28 @@ class QdrantVectors:
     # --- collections ------------------------------------------------------------------------------------------------
 
     def prepare(self, version: IndexVersion) -> None:
-        name, dimension = version.collection, version.settings.model.dimension
-        what = f"preparing {name}"
-        if not self._requests.ask(what, name, lambda seconds: self._client.collection_exists(name)):
-            self._requests.change(what, name, lambda seconds: self._create(name, dimension, seconds))
-        found = self._requests.ask(what, name, lambda seconds: self._client.get_collection(name))
-        check_shape(name, found.config.params, dimension)
-        for field in PAYLOAD_INDEXES.keys() - found.payload_schema.keys():
-            self._requests.change(what, name, partial(self._index, name, field))
+        self._collections.prepare(version)
 
     def schema_gaps(self, version: IndexVersion) -> list[str]:
-        name = version.collection
-        what = f"reading the shape of {name}"
-        if not self._requests.ask(what, name, lambda seconds: self._client.collection_exists(name)):
-            return [f"the collection {name} is missing"]
-        found = self._requests.ask(what, name, lambda seconds: self._client.get_collection(name))
-        gaps = [
-            f"the payload index on {field} is missing or of another type"
-            for field, kind in sorted(PAYLOAD_INDEXES.items())
-            if field not in found.payload_schema or found.payload_schema[field].data_type != kind
-        ]
-        if not has_shape(found.config.params, version.settings.model.dimension):
-            gaps.append(f"the collection {name} has vectors of another shape")
-        return gaps
+        return self._collections.schema_gaps(version)
 
-    def _create(self, name: str, dimension: int, seconds: int) -> None:
-        try:
-            self._client.create_collection(
-                name,
-                vectors_config={DENSE: models.VectorParams(size=dimension, distance=models.Distance.DOT)},
-                sparse_vectors_config={SPARSE: models.SparseVectorParams(modifier=models.Modifier.IDF)},
-                timeout=seconds,
-            )
-        except Exception:
-            # Another worker made it in between, or a repeated request did: its shape is checked like any other's.
-            if not self._client.collection_exists(name):
-                raise
+    def kept(self) -> set[int]:
+        return self._collections.kept()
 
-    def _index(self, name: str, field: str, seconds: int) -> None:
-        self._client.create_payload_index(name, field, PAYLOAD_INDEXES[field], wait=True, timeout=seconds)
+    def drop(self, version: IndexVersion, *, timeout_seconds: float) -> None:
+        self._collections.drop(version, Deadline(timeout_seconds))
+
+    def index_state(self, version: IndexVersion) -> IndexState:
+        return self._collections.index_state(version)
+
+    def build_hnsw(self, version: IndexVersion, *, timeout_seconds: float) -> None:
+        self._collections.build_hnsw(version, Deadline(timeout_seconds))
 
     def point_to(self, version: IndexVersion) -> None:
-        name = version.collection
-        create = models.CreateAlias(collection_name=name, alias_name=ALIAS)
-        changes: list[Any] = [models.CreateAliasOperation(create_alias=create)]
-        if self._aliased() is not None:
-            gone = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=ALIAS))
-            changes.insert(0, gone)
-        self._requests.ask(f"checking {name}", name, lambda seconds: self._client.get_collection(name))
-        self._requests.change(
-            f"moving the alias to {name}",
-            name,
-            lambda seconds: self._client.update_collection_aliases(changes, timeout=seconds),
-        )
+        self._collections.point_to(version)
 
     def pointer(self) -> int | None:
-        name = self._aliased()
-        if name is None:
-            return None
-        found = COLLECTION.fullmatch(name)
-        if found is None:
-            raise Misconfigured(
-                f"the alias {ALIAS!r} of the vector store at {self._requests.url} names {name!r}, which is no index "
-                "version: remove the alias, or use another server"
-            )
-        return int(found[1])
-
-    def _aliased(self) -> str | None:
-        found = self._requests.ask("reading the aliases", "", lambda seconds: self._client.get_aliases())
-        return next((each.collection_name for each in found.aliases if each.alias_name == ALIAS), None)
+        return self._collections.pointer()
 
     def counts(self, version: IndexVersion) -> StoreCounts:
         return self._count(version, None)
