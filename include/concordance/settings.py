@@ -184,7 +184,7 @@ class Settings(BaseModel):
     )
     swap_hold_seconds: float = Field(2, ge=0.1, le=60, description="that a swap keeps runs from publishing, at most")
     swap_attempts: int = Field(3, ge=1, le=100, description="before a swap holds publishing")
-    drop_page_rows: int = Field(2000, ge=1, le=100_000, description="of a dropped version that are deleted at once")
+    drop_page_rows: int = Field(500, ge=1, le=100_000, description="of a dropped version that are deleted at once")
 
     # the gates (quality)
     max_damaged_fraction: float = Field(0.005, ge=0, le=1, description="of a text's characters: replaced, mojibake")
