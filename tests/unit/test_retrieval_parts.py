@@ -10,13 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from concordance import ids
+from concordance.model import DocumentRow, ScoredPoint
 from concordance.retrieval.fusion import fuse, scaled
+from concordance.retrieval.ranking import RankedChunk, documents_of
 from concordance.retrieval.search import spread
 from concordance.retrieval.snippet import plain, snippet
 
 
 def chunk(number: int) -> UUID:
     return uuid5(ids.NAMESPACE, f"chunk {number}")
+
+
+def ranked(number: int, *, document: int) -> RankedChunk:
+    row = DocumentRow(chunk(document), "acme", "manuals", "a.md", 1, None, "", ("public",))
+    point = ScoredPoint(0.0, chunk(number), row.document_id, 1, 0, "acme", "manuals", "a.md", None, (), "", ("public",))
+    return RankedChunk(chunk(number), row.document_id, 1 - number / 10, point, row)
 
 
 A, B, C, D = (chunk(number) for number in range(4))
@@ -59,16 +67,20 @@ def test_fused_scores_are_in_0_to_1_best_first_and_do_not_depend_on_the_order_of
 
 
 def test_one_document_does_not_fill_the_answer_while_others_have_something_to_say() -> None:
-    ranking = [(chunk(number), 1 - number / 10) for number in range(6)]
-    documents = {chunk(number): chunk(100 if number < 4 else number) for number in range(6)}
-    chosen = spread(ranking, documents, limit=4, per_document=2)
-    assert [chunk_id for chunk_id, _ in chosen] == [chunk(0), chunk(1), chunk(4), chunk(5)]
+    ranking = [ranked(number, document=100 if number < 4 else number) for number in range(6)]
+    chosen = spread(ranking, limit=4, per_document=2)
+    assert [one.chunk_id for one in chosen] == [chunk(0), chunk(1), chunk(4), chunk(5)]
 
 
 def test_where_no_other_document_is_found_one_may_fill_the_answer() -> None:
-    ranking = [(chunk(number), 1 - number / 10) for number in range(6)]
-    chosen = spread(ranking, {chunk(number): chunk(100) for number in range(6)}, limit=4, per_document=2)
-    assert chosen == ranking[:4]
+    ranking = [ranked(number, document=100) for number in range(6)]
+    assert spread(ranking, limit=4, per_document=2) == ranking[:4]
+
+
+def test_a_document_has_the_place_of_its_best_chunk() -> None:
+    ranking = [ranked(number, document=number % 3) for number in range(6)]
+    assert documents_of(ranking, limit=10) == (chunk(0), chunk(1), chunk(2))
+    assert documents_of(ranking, limit=2) == (chunk(0), chunk(1))
 
 
 def test_a_short_body_is_its_own_snippet() -> None:

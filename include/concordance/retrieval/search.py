@@ -1,7 +1,7 @@
 """Search, by the reader's protocol (design, section 5): top to bottom on one screen.
 
 1. One snapshot of the ledger says which index version is live and which generations are current.
-2. Points are read by name of that version's collection, more than are asked for.
+2. Points are read by name of that version's collection, more than are asked for (`ranking.py`).
 3. Those of current generations stay, if the document's current tenant and access labels allow it. What the store's
    payload says about either is a filter for speed, never the reason to show anything.
 4. The graph gives what is around the chunks, by their ids.
@@ -21,25 +21,14 @@ from uuid import UUID
 from concordance.chunking.bm25 import query_vector
 from concordance.embedding.port import Embedder
 from concordance.errors import ConcordanceError, Misconfigured, Unavailable
-from concordance.model import (
-    DocumentRow,
-    GenerationKey,
-    IndexVersion,
-    ModelFingerprint,
-    Neighbourhood,
-    ScoredPoint,
-    SparseVector,
-    Vector,
-)
+from concordance.model import DocumentRow, IndexVersion, ModelFingerprint, Neighbourhood, SparseVector, Vector
 from concordance.operations import telemetry
 from concordance.retrieval.answer import Hit, LinkedDocument, NamedEntity, SearchAnswer, SearchQuery
-from concordance.retrieval.fusion import fuse
+from concordance.retrieval.ranking import RankedChunk, Reader, VersionReader
 from concordance.retrieval.reader import LedgerReader, LedgerSnapshot
 from concordance.retrieval.snippet import snippet
 from concordance.settings import Settings
 from concordance.stores.ports import GraphStore, VectorStore
-
-_REFILL = 4  # how many times more points are read when too few of the last ones could be shown
 
 
 class _TooLate(Exception):
@@ -181,80 +170,30 @@ class _Reading:
         self._vectors = vectors
         self._settings = settings
         self._deadline = deadline
-        self._rows: dict[GenerationKey, DocumentRow | None] = {}
-        self._reached_bound = False
+        self._reader = Reader(query.tenant, query.access, query.source or None)
 
     def answer(self, snapshot: LedgerSnapshot, dense: Vector, sparse: SparseVector) -> SearchAnswer:
         version = snapshot.live()
-        near = self._candidates(snapshot, version, dense)
-        worded = self._candidates(snapshot, version, sparse) if sparse.indices else []
-        points = {point.chunk_id: point for point in [*near, *worded]}
-        ranking = fuse(
-            {point.chunk_id: point.score for point in near},
-            {point.chunk_id: point.score for point in worded},
-            dense_weight=self._settings.dense_weight,
-        )
-        chosen = spread(
-            ranking,
-            {chunk_id: point.document_id for chunk_id, point in points.items()},
-            limit=self._limit,
-            per_document=self._settings.search_hits_per_document,
-        )
-        around = self._graph.neighbourhoods(version, [chunk_id for chunk_id, _ in chosen])
+        ranking = VersionReader(
+            snapshot,
+            version,
+            self._reader,
+            vectors=self._vectors,
+            settings=self._settings,
+            seconds_left=self._deadline.remaining_seconds,
+        ).rank(dense, sparse, limit=self._limit)
+        chosen = spread(ranking.chunks, limit=self._limit, per_document=self._settings.search_hits_per_document)
+        around = self._graph.neighbourhoods(version, [chunk.chunk_id for chunk in chosen])
         linked = self._linked(snapshot, version, around)
-        stale = snapshot.stale(version, {points[chunk_id].document_id for chunk_id, _ in chosen})
-        hits = [
-            self._hit(points[chunk_id], score, around[chunk_id], linked, stale)
-            for chunk_id, score in chosen
-            if chunk_id in around
-        ]
+        stale = snapshot.stale(version, {chunk.document_id for chunk in chosen})
+        hits = [self._hit(chunk, around[chunk.chunk_id], linked, stale) for chunk in chosen if chunk.chunk_id in around]
         self._deadline.check()
         return SearchAnswer(
             hits=tuple(hits),
             index_version=version.version,
-            is_exhaustive=len(chosen) >= self._limit or not self._reached_bound,
+            is_exhaustive=len(chosen) >= self._limit or not ranking.reached_bound,
             missing_in_graph=len(chosen) - len(hits),
         )
-
-    def _candidates(
-        self, snapshot: LedgerSnapshot, version: IndexVersion, query: Vector | SparseVector
-    ) -> list[ScoredPoint]:
-        """The best points that may be shown: at least the limit, unless there are fewer or the bound is reached."""
-        bound = self._settings.search_max_candidates
-        fetch = min(max(self._limit * self._settings.search_overfetch, self._settings.search_min_candidates), bound)
-        while True:
-            found = self._vectors.search(
-                version,
-                query,
-                tenant=self._query.tenant,
-                access=self._query.access,
-                limit=fetch,
-                timeout_seconds=min(self._settings.call_timeout_seconds, self._deadline.remaining_seconds()),
-            )
-            self._learn(snapshot, version, found)
-            shown = [point for point in found if self._row(point) is not None]
-            if len(shown) >= self._limit or len(found) < fetch:
-                return shown
-            if fetch >= bound:
-                self._reached_bound = True
-                return shown
-            fetch = min(fetch * _REFILL, bound)
-
-    def _learn(self, snapshot: LedgerSnapshot, version: IndexVersion, points: Sequence[ScoredPoint]) -> None:
-        unknown = {_generation(point) for point in points} - self._rows.keys()
-        if unknown:
-            current = snapshot.current(version, unknown)
-            self._rows.update((key, current.get(key)) for key in unknown)
-
-    def _row(self, point: ScoredPoint) -> DocumentRow | None:
-        """The ledger's row of the point's document, None when this reader must not see it."""
-        row = self._rows[_generation(point)]
-        if row is None or not self._may_see(row) or (self._query.source and row.source != self._query.source):
-            return None
-        return row
-
-    def _may_see(self, row: DocumentRow) -> bool:
-        return row.tenant == self._query.tenant and not set(row.access).isdisjoint(self._query.access)
 
     def _linked(
         self, snapshot: LedgerSnapshot, version: IndexVersion, around: Mapping[UUID, Neighbourhood]
@@ -263,18 +202,12 @@ class _Reading:
         most = 10 * self._settings.search_max_neighbours
         wanted = {target for one in around.values() for target in sorted(one.linked_documents)[:most]}
         rows = snapshot.documents(version, wanted) if wanted else {}
-        return {document_id: row for document_id, row in rows.items() if self._may_see(row)}
+        return {document_id: row for document_id, row in rows.items() if self._reader.may_see(row)}
 
     def _hit(
-        self,
-        point: ScoredPoint,
-        score: float,
-        around: Neighbourhood,
-        linked: Mapping[UUID, DocumentRow],
-        stale: Collection[UUID],
+        self, chunk: RankedChunk, around: Neighbourhood, linked: Mapping[UUID, DocumentRow], stale: Collection[UUID]
     ) -> Hit:
-        row = self._row(point)
-        assert row is not None, "only points that may be shown become hits"
+        row = chunk.row
         most = self._settings.search_max_neighbours
         others = sorted((linked[target] for target in set(around.linked_documents) if target in linked), key=_by_uri)
         entities = list(dict.fromkeys(NamedEntity(entity.type, entity.name) for entity in around.entities))
@@ -283,10 +216,12 @@ class _Reading:
             uri=row.uri,
             source=row.source,
             title=row.title,
-            heading_path=point.heading_path,
-            score=score,
+            heading_path=chunk.point.heading_path,
+            score=chunk.score,
             snippet=snippet(
-                point.text.partition("\n\n")[2], self._query.text, max_characters=self._settings.snippet_characters
+                chunk.point.text.partition("\n\n")[2],
+                self._query.text,
+                max_characters=self._settings.snippet_characters,
             ),
             entities=tuple(entities[:most]),
             linked=tuple(LinkedDocument(other.document_id, other.uri, other.title) for other in others[:most]),
@@ -294,18 +229,15 @@ class _Reading:
         )
 
 
-def spread(
-    ranking: Sequence[tuple[UUID, float]], documents: Mapping[UUID, UUID], *, limit: int, per_document: int
-) -> list[tuple[UUID, float]]:
+def spread(ranking: Sequence[RankedChunk], *, limit: int, per_document: int) -> list[RankedChunk]:
     """The best `limit` chunks, best first, at most `per_document` of each document while others can fill the places."""
     taken: Counter[UUID] = Counter()
-    first: list[tuple[UUID, float]] = []
-    spare: list[tuple[UUID, float]] = []
-    for scored in ranking:
-        document_id = documents[scored[0]]
-        (first if taken[document_id] < per_document else spare).append(scored)
-        taken[document_id] += 1
-    return sorted((first + spare)[:limit], key=lambda scored: (-scored[1], scored[0]))
+    first: list[RankedChunk] = []
+    spare: list[RankedChunk] = []
+    for chunk in ranking:
+        (first if taken[chunk.document_id] < per_document else spare).append(chunk)
+        taken[chunk.document_id] += 1
+    return sorted((first + spare)[:limit], key=lambda chunk: (-chunk.score, chunk.chunk_id))
 
 
 def _without_erased(answer: SearchAnswer, ledger: LedgerReader) -> SearchAnswer:
@@ -320,10 +252,6 @@ def _without_erased(answer: SearchAnswer, ledger: LedgerReader) -> SearchAnswer:
         if hit.document_id not in erased
     )
     return replace(answer, hits=hits)
-
-
-def _generation(point: ScoredPoint) -> GenerationKey:
-    return GenerationKey(point.document_id, point.generation)
 
 
 def _by_uri(row: DocumentRow) -> tuple[str, UUID]:
