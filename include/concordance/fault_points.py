@@ -49,6 +49,7 @@ BUILD_EFFECTS = (
     "version.dropped",
     "publishing.hold",
     "publishing.go",
+    "vectors.hnsw",
     "vectors.drop",
     "graph.drop",
 )

@@ -71,7 +71,8 @@ def index_version(number: int | None = None, *, dimension: int = DIMENSION) -> I
 class Written:
     """What one document says; the rows are computed from it.
 
-    `mentions` gives, by chunk ordinal, names with their counts; `requires` pairs of package names; `links` uris.
+    `mentions` gives, by chunk ordinal, names with their counts; `requires` pairs of package names; `links` uris;
+    `headings` a heading path for each text.
     """
 
     uri: str
@@ -85,6 +86,7 @@ class Written:
     authors: Sequence[str] = ()
     requires: Sequence[tuple[str, str]] = ()
     links: Sequence[str] = ()
+    headings: Sequence[tuple[str, ...]] = ()
 
     @property
     def document_id(self) -> UUID:
@@ -177,7 +179,7 @@ def chunk_rows(version: IndexVersion, document: Written) -> list[ChunkRow]:
             ordinal=ordinal,
             text=text,
             text_digest=ids.text_digest(text),
-            heading_path=("Guide", f"Part {ordinal}"),
+            heading_path=document.headings[ordinal] if document.headings else ("Guide", f"Part {ordinal}"),
         )
         for ordinal, (chunk_id, text) in enumerate(zip(document.chunk_ids(version), document.texts, strict=True))
     ]

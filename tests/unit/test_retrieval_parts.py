@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from concordance import ids
 from concordance.model import DocumentRow, ScoredPoint
 from concordance.retrieval.fusion import fuse, scaled
-from concordance.retrieval.ranking import RankedChunk, documents_of
+from concordance.retrieval.ranking import RankedChunk
 from concordance.retrieval.search import spread
 from concordance.retrieval.snippet import plain, snippet
 
@@ -75,12 +75,6 @@ def test_one_document_does_not_fill_the_answer_while_others_have_something_to_sa
 def test_where_no_other_document_is_found_one_may_fill_the_answer() -> None:
     ranking = [ranked(number, document=100) for number in range(6)]
     assert spread(ranking, limit=4, per_document=2) == ranking[:4]
-
-
-def test_a_document_has_the_place_of_its_best_chunk() -> None:
-    ranking = [ranked(number, document=number % 3) for number in range(6)]
-    assert documents_of(ranking, limit=10) == (chunk(0), chunk(1), chunk(2))
-    assert documents_of(ranking, limit=2) == (chunk(0), chunk(1))
 
 
 def test_a_short_body_is_its_own_snippet() -> None:

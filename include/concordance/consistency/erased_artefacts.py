@@ -84,4 +84,7 @@ def _documents_of_table(content: bytes) -> set[str]:
 
 
 def _documents_of_verdict(content: bytes) -> set[str]:
-    return set(json.loads(content)["rejected"])
+    """What a gate between stages rejected, what parity found lost by source, what the relevance gate found."""
+    verdict = json.loads(content)
+    lost = (each for documents in verdict.get("lost", {}).values() for each in documents)
+    return {*verdict.get("rejected", ()), *lost, *verdict.get("documents", ())}

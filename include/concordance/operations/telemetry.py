@@ -81,6 +81,7 @@ _TIMINGS = (
     Metric("index.swap", Unit.MILLISECONDS, (), "from the decision to swap until alias and pointer followed"),
     Metric("publish.held", Unit.MILLISECONDS, (), "how long a swap kept runs from publishing"),
     Metric("search.duration", Unit.MILLISECONDS, (), "wall time of one search, its query's embedding included"),
+    Metric("relevance.duration", Unit.MILLISECONDS, (), "wall time of one relevance gate"),
     Metric("verify.duration", Unit.MILLISECONDS, (), "wall time of one verification"),
     Metric("repair.duration", Unit.MILLISECONDS, (), "wall time of one repair, its verifications included"),
 )

@@ -7,7 +7,7 @@ What the store returned is kept beside it, so that a gate can look at what the f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -142,11 +142,6 @@ class VersionReader:
         if unknown:
             current = self._snapshot.current(self._version, unknown)
             self._rows.update((key, current.get(key)) for key in unknown)
-
-
-def documents_of(chunks: Sequence[RankedChunk], *, limit: int) -> tuple[UUID, ...]:
-    """The best `limit` documents of a ranking, each once, at the place of its best chunk."""
-    return tuple(dict.fromkeys(chunk.document_id for chunk in chunks))[:limit]
 
 
 def _ranked(found: Found, score: float) -> RankedChunk:

@@ -26,6 +26,9 @@ _LABELS = {
     "evaluated": "documents evaluated",
     "rejected": "documents that go to quarantine",
     "rejected_documents": "documents rejected",
+    "hnsw": "HNSW against exact search",
+    "vectors": "stored vectors against the model",
+    "leaks": "points that another tenant's reader must not have",
 }
 # What the two columns of a mapping hold.
 _COLUMNS = {"failed_expectations": ("expectation", "failed rows"), "rejected": ("document", "reason")}
@@ -99,11 +102,6 @@ def described(verdict: Verdict, result: Mapping[str, Any], *, most_rows: int) ->
         **{_label(name): _shown(value) for name, value in said.items() if _is_single(value)},
     }
     totals = {"rejected": int(result["rejected_documents"])}
-    tables = (
-        _table(name, value, total=totals.get(name, len(value)), most_rows=most_rows)
-        for name, value in said.items()
-        if not _is_single(value)
-    )
     passed = result.get("passed")
     return GatePage(
         gate=verdict.gate,
@@ -111,7 +109,53 @@ def described(verdict: Verdict, result: Mapping[str, Any], *, most_rows: int) ->
         verdict=_verdict(passed, has_rejected=totals["rejected"] > 0),
         message=str(result.get("message", "")),
         facts=tuple(facts.items()),
-        tables=tuple(tables),
+        tables=_tables(said, totals=totals, most_rows=most_rows),
+    )
+
+
+def relevance_page(report: Mapping[str, Any], *, most_rows: int) -> GatePage:
+    """The relevance gate's report as facts and tables, at most `most_rows` rows each; of the queries those whose answer
+    got worse come first, then those that got better, as they are kept."""
+    queries = [{name: _short(value) for name, value in query.items()} for query in report["queries"][:most_rows]]
+    first = {
+        "failures": report["failures"],
+        "warnings": report["warnings"],
+        "comparisons": _columns_first(report["comparisons"], "ranking", "metric", "live", "next", "difference"),
+        "queries": _columns_first(queries, "query", "rank_before", "rank_after"),
+    }
+    # The documents are all in the queries' rows; they stand in the report by themselves for an erase.
+    rest = {name: value for name, value in report.items() if name not in (*_HEAD, *first, "documents")}
+    said = {**first, **rest}
+    passed = bool(report["passed"])
+    if passed:
+        verdict = "passed, but it judges little" if report["judges_little"] else "passed"
+    else:
+        verdict = "failed, the live version stays"
+    return GatePage(
+        gate=str(report["gate"]),
+        passed=passed,
+        verdict=verdict,
+        message=str(report["message"]),
+        facts=tuple((_label(name), _shown(value)) for name, value in said.items() if _is_single(value)),
+        tables=_tables(said, totals={"queries": len(report["queries"])}, most_rows=most_rows),
+    )
+
+
+def _columns_first(records: Sequence[Mapping[str, Any]], *names: str) -> list[dict[str, Any]]:
+    return [{**{name: record[name] for name in names}, **record} for record in records]
+
+
+def _short(value: Any) -> Any:
+    """Document ids by their first digits, in the order in which they were found."""
+    return " ".join(str(each)[:8] for each in value) or None if isinstance(value, list) else value
+
+
+def _tables(said: Mapping[str, Any], *, totals: Mapping[str, int], most_rows: int) -> tuple[Table, ...]:
+    """A table for each value that is none by itself; `totals` are rows in all where the value holds a part of them."""
+    return tuple(
+        _table(name, value, total=totals.get(name, len(value)), most_rows=most_rows)
+        for name, value in said.items()
+        if not _is_single(value)
     )
 
 
