@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 PREFIX = "/concordance"
 DAG = "concordance_ingest"
-GATES = {"check_documents": "documents", "check_chunks": "chunks", "check_stores": "stores"}
+# By DAG: what its run is to the product, and the gate of each of its tasks that has one.
+GATES = {
+    DAG: ("runs", {"check_documents": "documents", "check_chunks": "chunks", "check_stores": "stores"}),
+    "concordance_nightly_reindex": ("builds", {"check_parity": "parity", "check_relevance": "relevance"}),
+    "concordance_index": ("builds", {"act": "relevance"}),
+}
 
 
 class GateResultLink(BaseOperatorLink):
@@ -29,12 +34,13 @@ class GateResultLink(BaseOperatorLink):
     name = "Gate result"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        gate = GATES.get(ti_key.task_id) if ti_key.dag_id == DAG else None
+        kind, gates = GATES.get(ti_key.dag_id, ("", {}))
+        gate = gates.get(ti_key.task_id)
         if gate is None:
             return ""
         # Without the host: the page is where the user found the task, whatever name the deployment has there.
         root = urlsplit(conf.get("api", "base_url", fallback="/")).path.rstrip("/")
-        return f"{root}{PREFIX}/runs/{quote(ti_key.run_id, safe='')}/gates/{gate}"
+        return f"{root}{PREFIX}/{kind}/{quote(ti_key.run_id, safe='')}/gates/{gate}"
 
 
 class ConcordancePages(AirflowPlugin):

@@ -37,6 +37,20 @@ def test_the_tasks_of_the_three_gates_lead_to_their_results(plugin: ModuleType, 
     assert link(plugin, task_id="check_documents", dag_id="somebody_elses") == ""
 
 
+def test_the_gates_before_a_swap_lead_to_their_results(plugin: ModuleType, dags: dict[str, Any]) -> None:
+    build = "/concordance/builds/manual__2026-11-22T04%3A05%3A06%2B00%3A00/gates"
+    found = {
+        (dag_id, task_id): link(plugin, task_id=task_id, dag_id=dag_id)
+        for dag_id in ("concordance_nightly_reindex", "concordance_index")
+        for task_id in dags["dags"][dag_id]["tasks"]
+    }
+    assert {where: address for where, address in found.items() if address} == {
+        ("concordance_nightly_reindex", "check_parity"): f"{build}/parity",
+        ("concordance_nightly_reindex", "check_relevance"): f"{build}/relevance",
+        ("concordance_index", "act"): f"{build}/relevance",
+    }
+
+
 def test_the_link_follows_a_deployment_below_a_path(plugin: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://data.example/airflow/")
     assert link(plugin, task_id="check_stores").startswith("/airflow/concordance/runs/")

@@ -15,7 +15,7 @@ from concordance.embedding.hashing import HashEmbedder
 from concordance.errors import Misconfigured, Unavailable
 from concordance.model import IndexState, ScoredPoint
 from concordance.reindex.relevance import RelevanceResult
-from concordance.serving.gate_results import relevance_page
+from concordance.serving.build_gates import relevance_page
 from concordance.serving.pages import page
 from concordance.settings import Settings
 from concordance.stores.memory import MemoryVectors

@@ -34,7 +34,12 @@ class SmallHouse:
     def __init__(self, ledger: Ledger, settings: Settings, *, staging: Path, parser: Parser) -> None:
         self.ledger = ledger
         self.settings = settings.model_copy(
-            update={"retry_wait_seconds": 0.0, "chunk_min_tokens": 16, "chunk_max_tokens": 40}
+            update={
+                "retry_wait_seconds": 0.0,
+                "chunk_min_tokens": 16,
+                "chunk_max_tokens": 40,
+                "swap_patience_seconds": 0,
+            }
         )
         self.shelf = Shelf()
         self.texts = self.shelf.documents

@@ -12,7 +12,8 @@ from fastapi import Depends, FastAPI, Path, Request
 from fastapi.responses import HTMLResponse
 
 from concordance.errors import ConcordanceError, Corrupt, Transient
-from concordance.serving.gate_results import gate_page
+from concordance.serving.build_gates import build_gate_page
+from concordance.serving.gate_results import GatePage, gate_page
 from concordance.serving.pages import page
 from concordance.settings import Settings
 
@@ -30,18 +31,28 @@ def create_app(*, guard: Callable[..., Any], settings_of: Callable[[], Settings]
 
     @app.get("/runs/{run_id}/gates/{gate}", response_class=HTMLResponse)
     def gate_result(run_id: RunId, gate: GateName) -> HTMLResponse:
-        found = gate_page(run_id=run_id, gate=gate, settings=settings_of())
-        if found is None:
-            return page(
-                "message.html",
-                status=404,
-                title="No result",
-                message=f"The gate {gate} of the run {run_id} has no result: it was not reached yet, was skipped, or "
-                "failed itself before it came to a verdict. The log of its task says which.",
-            )
-        return page("gate.html", title=f"Gate {found.gate}: {found.verdict}", result=found)
+        return _shown(
+            gate_page(run_id=run_id, gate=gate, settings=settings_of()), of=f"the gate {gate} of the run {run_id}"
+        )
+
+    @app.get("/builds/{build_id}/gates/{gate}", response_class=HTMLResponse)
+    def build_gate_result(build_id: RunId, gate: GateName) -> HTMLResponse:
+        found = build_gate_page(build_id=build_id, gate=gate, settings=settings_of())
+        return _shown(found, of=f"the gate {gate} of the build {build_id}")
 
     return app
+
+
+def _shown(found: GatePage | None, *, of: str) -> HTMLResponse:
+    if found is None:
+        return page(
+            "message.html",
+            status=404,
+            title="No result",
+            message=f"There is no result of {of}: it was not reached yet, was skipped, or failed itself before it came "
+            "to a verdict. The log of its task says which.",
+        )
+    return page("gate.html", title=f"Gate {found.gate}: {found.verdict}", result=found)
 
 
 def _failed(_: Request, error: Exception) -> HTMLResponse:

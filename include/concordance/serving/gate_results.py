@@ -8,20 +8,20 @@ without a change here. A result holds counts, names of expectations and ids by i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from concordance.errors import Misconfigured
-from concordance.ledger import open_ledger
+from concordance.ledger import Ledger, open_ledger
 from concordance.ledger.verdicts import Verdict
 from concordance.settings import ENVIRONMENT_PREFIX, Settings
 from concordance.staging import Artefact, Staging
 
 # What stands above the facts already.
-_HEAD = ("gate", "passed", "message")
+HEAD = ("gate", "passed", "message")
 _LABELS = {
     "evaluated": "documents evaluated",
     "rejected": "documents that go to quarantine",
@@ -62,21 +62,27 @@ def gate_page(*, run_id: str, gate: str, settings: Settings) -> GatePage | None:
     Raises `Corrupt` when it is gone from the staging area or altered, `Unavailable` within `page_timeout_seconds` when
     the ledger does not answer, `Misconfigured` when it is larger than a page may be.
     """
-    verdict = _newest(run_id, gate, settings)
+    with reading(settings) as ledger:
+        verdict = ledger.verdicts.newest(run_id=run_id, gate=gate)
     if verdict is None:
         return None
-    artefact = Artefact.from_json(verdict.artefact)
-    if artefact.size_bytes > settings.page_max_bytes:
+    return described(verdict, kept_result(verdict.artefact, settings), most_rows=settings.page_max_rows)
+
+
+def kept_result(artefact: Mapping[str, Any], settings: Settings) -> Any:
+    """What the artefact holds. Raises `Corrupt` when it is gone or altered, `Misconfigured` when it is too large."""
+    kept = Artefact.from_json(dict(artefact))
+    if kept.size_bytes > settings.page_max_bytes:
         raise Misconfigured(
-            f"The result has {artefact.size_bytes:,} bytes, more than a page is made of: read {artefact.path} in the "
-            f"staging area, or raise {ENVIRONMENT_PREFIX}PAGE_MAX_BYTES"
+            f"The result has {kept.size_bytes:,} bytes, more than a page is made of: read {kept.path} in the staging "
+            f"area, or raise {ENVIRONMENT_PREFIX}PAGE_MAX_BYTES"
         )
-    result = json.loads(Staging(settings.staging).read(artefact))
-    return described(verdict, result, most_rows=settings.page_max_rows)
+    return json.loads(Staging(settings.staging).read(kept))
 
 
-def _newest(run_id: str, gate: str, settings: Settings) -> Verdict | None:
-    # A reader of a page waits for one answer, not for a store to come back.
+@contextmanager
+def reading(settings: Settings) -> Iterator[Ledger]:
+    """The ledger, for a reader of a page: who waits for one answer, not for a store to come back."""
     at_most = settings.page_timeout_seconds
     impatient = settings.model_copy(
         update={
@@ -85,21 +91,21 @@ def _newest(run_id: str, gate: str, settings: Settings) -> Verdict | None:
         }
     )
     with closing(open_ledger(impatient)) as ledger:
-        return ledger.verdicts.newest(run_id=run_id, gate=gate)
+        yield ledger
 
 
 def described(verdict: Verdict, result: Mapping[str, Any], *, most_rows: int) -> GatePage:
     """The result as facts and tables, at most `most_rows` rows each."""
     # Of what it rejected a gate may name a part and count all.
     result = {"rejected_documents": len(result.get("rejected", ())), **result}
-    hidden = {*_HEAD, "failed_expectations"} if "expectations" in result else _HEAD
+    hidden = {*HEAD, "failed_expectations"} if "expectations" in result else HEAD
     said = {name: value for name, value in result.items() if name not in hidden}
     facts = {
         "run": verdict.run_id,
         "source": verdict.source,
         "state of the run": verdict.run_state,
         "verdict at": f"{verdict.at:%Y-%m-%d %H:%M:%S} UTC",
-        **{_label(name): _shown(value) for name, value in said.items() if _is_single(value)},
+        **{label(name): shown(value) for name, value in said.items() if is_single(value)},
     }
     totals = {"rejected": int(result["rejected_documents"])}
     passed = result.get("passed")
@@ -109,53 +115,16 @@ def described(verdict: Verdict, result: Mapping[str, Any], *, most_rows: int) ->
         verdict=_verdict(passed, has_rejected=totals["rejected"] > 0),
         message=str(result.get("message", "")),
         facts=tuple(facts.items()),
-        tables=_tables(said, totals=totals, most_rows=most_rows),
+        tables=tables(said, totals=totals, most_rows=most_rows),
     )
 
 
-def relevance_page(report: Mapping[str, Any], *, most_rows: int) -> GatePage:
-    """The relevance gate's report as facts and tables, at most `most_rows` rows each; of the queries those whose answer
-    got worse come first, then those that got better, as they are kept."""
-    queries = [{name: _short(value) for name, value in query.items()} for query in report["queries"][:most_rows]]
-    first = {
-        "failures": report["failures"],
-        "warnings": report["warnings"],
-        "comparisons": _columns_first(report["comparisons"], "ranking", "metric", "live", "next", "difference"),
-        "queries": _columns_first(queries, "query", "rank_before", "rank_after"),
-    }
-    # The documents are all in the queries' rows; they stand in the report by themselves for an erase.
-    rest = {name: value for name, value in report.items() if name not in (*_HEAD, *first, "documents")}
-    said = {**first, **rest}
-    passed = bool(report["passed"])
-    if passed:
-        verdict = "passed, but it judges little" if report["judges_little"] else "passed"
-    else:
-        verdict = "failed, the live version stays"
-    return GatePage(
-        gate=str(report["gate"]),
-        passed=passed,
-        verdict=verdict,
-        message=str(report["message"]),
-        facts=tuple((_label(name), _shown(value)) for name, value in said.items() if _is_single(value)),
-        tables=_tables(said, totals={"queries": len(report["queries"])}, most_rows=most_rows),
-    )
-
-
-def _columns_first(records: Sequence[Mapping[str, Any]], *names: str) -> list[dict[str, Any]]:
-    return [{**{name: record[name] for name in names}, **record} for record in records]
-
-
-def _short(value: Any) -> Any:
-    """Document ids by their first digits, in the order in which they were found."""
-    return " ".join(str(each)[:8] for each in value) or None if isinstance(value, list) else value
-
-
-def _tables(said: Mapping[str, Any], *, totals: Mapping[str, int], most_rows: int) -> tuple[Table, ...]:
+def tables(said: Mapping[str, Any], *, totals: Mapping[str, int], most_rows: int) -> tuple[Table, ...]:
     """A table for each value that is none by itself; `totals` are rows in all where the value holds a part of them."""
     return tuple(
         _table(name, value, total=totals.get(name, len(value)), most_rows=most_rows)
         for name, value in said.items()
-        if not _is_single(value)
+        if not is_single(value)
     )
 
 
@@ -175,18 +144,18 @@ def _table(name: str, value: Mapping[str, Any] | Sequence[Any], *, total: int, m
         records.append({**start, **(content if isinstance(content, Mapping) else {single: content})})
     columns = tuple(dict.fromkeys(column for record in records for column in record))
     return Table(
-        title=_label(name),
+        title=label(name),
         columns=tuple(column.replace("_", " ") for column in columns),
-        rows=tuple(tuple(_shown(record.get(column)) for column in columns) for record in records),
+        rows=tuple(tuple(shown(record.get(column)) for column in columns) for record in records),
         more=total - len(records),
     )
 
 
-def _is_single(value: Any) -> bool:
+def is_single(value: Any) -> bool:
     return value is None or isinstance(value, str | int | float)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -198,5 +167,5 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else f"{len(value):,} entries"
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
     return _LABELS.get(name, name.replace("_", " "))
