@@ -52,7 +52,7 @@ POISON = "arsenic"
 READS = 0.15
 # How often time jumps past leases between two steps of a race.
 JUMPS = 0.15
-WRITES = ("write", "write_links", "settle", "hide", "sweep", "upsert")
+WRITES = ("write", "write_links", "settle", "hide", "sweep", "upsert", "point_to", "drop")
 # Between these the ledger's rows are locked: another attempt that waits for them would wait for the baton as well.
 _LOCKED = ("vectors.sweep", "graph.sweep", "generation.swept.before", "vectors.erase", "graph.erase")
 
@@ -200,15 +200,19 @@ class World:
     def race(self, attempts: Sequence[str]) -> None:
         """Attempts at once: `new` and `gamma` are runs (of everything, of a sub-path), `again` is the last run once
         more, `reader` an application that reads slowly; the name of a document erases it."""
-        works: dict[str, Callable[[], object]] = {
+        works = self.works()
+        self.log.append(f"race of {', '.join(attempts)}")
+        self.interleaving.run([works[name] for name in attempts])
+
+    def works(self) -> dict[str, Callable[[], object]]:
+        """What may race, by name."""
+        return {
             "new": self.run,
             "gamma": lambda: self.run(subpath="gamma"),
             "again": lambda: self.run(again=True),
             "reader": self.read_slowly,
             **{uri: functools.partial(self.erase, uri) for uri in NAMES},
         }
-        self.log.append(f"race of {', '.join(attempts)}")
-        self.interleaving.run([works[name] for name in attempts])
 
     def _walk(self, request: RunRequest) -> None:
         # The stages of pipeline.run without the gates: what they check has tests of its own, and they cost seconds.
@@ -242,8 +246,11 @@ class World:
         """After the grace, everything that is due is settled and swept."""
         self.wait(self.settings.lease_seconds + self.settings.sweep_grace_seconds + 1)
         tools: dict[str, Any] = {"adapters": self.adapters, "settings": self.settings}
-        settle(self.live(), **tools)
-        sweep(self.live(), **tools)
+        with self.ledger.snapshot() as snapshot:
+            kept = snapshot.kept()
+        for version in kept:
+            settle(version, **tools)
+            sweep(version, **tools)
         for erasure in self.ledger.erasing.unfinished():
             assert finish(erasure.erasure_id, **tools).is_erased
 

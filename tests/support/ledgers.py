@@ -20,8 +20,11 @@ _TABLES = f"SELECT tablename FROM pg_tables WHERE schemaname = 'concordance' AND
 # Times that decide something, by table: moving the clock on means moving these back.
 _TIMES = {
     "batches": ("lease_until",),
+    "builder": ("lease_until",),
+    "control": ("held_until",),
     "erasures": ("hidden_at",),
     "generations": ("writer_until", "ended_at"),
+    "index_versions": ("state_at",),
     "quarantine": ("first_at", "last_at"),
     "sources": ("lease_until",),
 }
@@ -50,6 +53,7 @@ def empty_ledger(settings: Settings) -> Ledger:
         ]
         connection.execute(sql.SQL("WITH {} SELECT 1").format(sql.SQL(", ").join(emptied)))
         connection.execute("INSERT INTO control DEFAULT VALUES")
+        connection.execute("INSERT INTO builder DEFAULT VALUES")
     return open_ledger(settings)
 
 
