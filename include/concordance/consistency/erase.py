@@ -155,6 +155,8 @@ def read_back(erasure: Erasure, *, adapters: Adapters) -> dict[str, Any]:
     versions = adapters.ledger.erasing.kept_versions()
     for version, documents in _pages(erasure, versions, adapters):
         for name, store in (("graph", adapters.graph), ("vectors", adapters.vectors)):
+            if name == "vectors" and not _has_collection(version, adapters):
+                continue
             found = store.generations_of(version, documents)
             if found:
                 raise Unavailable(
@@ -176,6 +178,8 @@ def _clear_vectors(erasure: Erasure, adapters: Adapters, settings: Settings) -> 
             # A version that is only just made may not have its collection yet.
             with fault_points.around("index.prepare"):
                 adapters.vectors.prepare(version)
+        if not _has_collection(version, adapters):
+            continue
         with adapters.ledger.erasing.clearing(version, documents) as known:
             stored = adapters.vectors.generations_of(version, documents)
             for some in _slices(known, stored.keys()):
@@ -190,6 +194,11 @@ def _clear_graph(erasure: Erasure, adapters: Adapters, settings: Settings) -> No
             for some in _slices(known, stored.keys()):
                 with fault_points.around("graph.erase"):
                     adapters.graph.sweep(version, some, timeout_seconds=settings.call_timeout_seconds)
+
+
+def _has_collection(version: IndexVersion, adapters: Adapters) -> bool:
+    # One that is being dropped has lost it by now, or was given up before it had any.
+    return version.state != "dropping" or version.version in adapters.vectors.kept()
 
 
 def _pages(

@@ -46,8 +46,10 @@ FORBIDDEN = {
         "WHERE p.state IN ('published', 'closed') AND pd.outcome IS NULL"
     ),
     "committed documents without a generation that was current": (
-        "SELECT count(*) FROM plan_documents pd WHERE pd.outcome = 'committed' AND NOT EXISTS (SELECT 1 FROM "
-        "generations g WHERE g.plan_id = pd.plan_id AND g.document_id = pd.document_id "
+        # A version that is dropped takes its generations along.
+        "SELECT count(*) FROM plan_documents pd JOIN plans p USING (plan_id) JOIN index_versions v "
+        "ON v.version = p.index_version WHERE pd.outcome = 'committed' AND v.state NOT IN ('dropping', 'dropped') "
+        "AND NOT EXISTS (SELECT 1 FROM generations g WHERE g.plan_id = pd.plan_id AND g.document_id = pd.document_id "
         "AND g.state IN ('current', 'replaced', 'swept'))"
     ),
     "plans with a number above the last one of their source": (

@@ -211,10 +211,12 @@ class Snapshot:
     # --- what reconcile compares
 
     def kept(self) -> list[IndexVersion]:
-        """Every version whose rows the stores hold: building, ready, live and retired ones."""
+        """Every version whose rows the stores hold: building, ready, live and retired ones. One that nothing was loaded
+        into yet is none of them: the stores may not even have heard of it."""
         self._cursor.execute(
             "SELECT v.version, v.state, v.settings, c.epoch FROM index_versions v, control c "
-            "WHERE v.state IN ('building', 'ready', 'live', 'retired') ORDER BY v.version"
+            "WHERE v.state IN ('ready', 'live', 'retired') OR (v.state = 'building' AND EXISTS "
+            "(SELECT 1 FROM generations g WHERE g.index_version = v.version)) ORDER BY v.version"
         )
         return [version_from(row) for row in self._cursor]
 
