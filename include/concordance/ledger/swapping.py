@@ -14,7 +14,7 @@ from concordance.errors import Conflict
 from concordance.ledger.building import SAME, Lag, lag_of
 from concordance.ledger.database import Cursor, Database
 from concordance.ledger.plans import close_whole
-from concordance.ledger.versions import get, live_of, step
+from concordance.ledger.versions import get, live_of, step, version_from
 from concordance.model import IndexVersion
 
 
@@ -39,8 +39,8 @@ class Swapping:
         self._database = database
         self._grace_seconds = sweep_grace_seconds
 
-    def swap(self, version: IndexVersion, *, tolerated: int = 0) -> Swapped:
-        """Make a ready or retired version the live one; a repeated call changes nothing.
+    def swap(self, version: IndexVersion, *, tolerated: int = 0, goes_back: bool = False) -> Swapped:
+        """Make a ready version the live one, or a retired one if it `goes_back`; a repeated call changes nothing.
 
         A ready one must be the same as the live one, but for `tolerated` documents that are lost: if it is not, nothing
         changes, and the answer says by how much it is behind. Raises `Conflict` when the version is in another state.
@@ -53,8 +53,12 @@ class Swapping:
                 raise Conflict("There is no live index version to swap: the first ingest makes one")
             if now.state == "live":
                 return Swapped(now)
-            if now.state not in ("ready", "retired"):
-                raise Conflict(f"Index version {now.version} is {now.state}: only a ready or a retired one can go live")
+            # A publish that is repeated after somebody went back must not undo that.
+            if now.state != ("retired" if goes_back else "ready"):
+                raise Conflict(
+                    f"Index version {now.version} is {now.state}: one that is ready is published, to one that is "
+                    "retired you roll back. `python -m concordance index list` shows them"
+                )
             # Publishing, begin and verified hold these rows shared.
             cursor.execute("SELECT 1 FROM sources ORDER BY source FOR UPDATE")
             if now.state == "ready":
@@ -65,7 +69,8 @@ class Swapping:
             hidden, stale = _hide(cursor, names), _mark_stale(cursor, names)
             if now.state == "ready":
                 _take_quarantine(cursor, names)
-            _close_plans(cursor, live)
+            # Also what builds left unfinished in the version that goes live: their writers come too late.
+            _close_plans(cursor, live, now)
             step(cursor, live.version, "live", "retired")
             step(cursor, now.version, now.state, "live")
             cursor.execute("UPDATE control SET epoch = epoch + 1, held_by = NULL, held_until = NULL")
@@ -96,6 +101,18 @@ class Swapping:
         )
 
     # --- a version goes
+
+    def retired(self) -> list[IndexVersion]:
+        """The retired versions, in the order in which they ceased to be live."""
+
+        def work(cursor: Cursor) -> list[IndexVersion]:
+            cursor.execute(
+                "SELECT v.version, v.state, v.settings, c.epoch FROM index_versions v, control c "
+                "WHERE v.state = 'retired' ORDER BY v.state_at, v.version"
+            )
+            return [version_from(row) for row in cursor]
+
+        return self._database.transact("read the retired index versions", work)
 
     def retire(self, version: IndexVersion) -> None:
         """Begin to drop a version: from here on nobody writes it, and after the grace it may be deleted. A repeated
@@ -192,10 +209,11 @@ def _take_quarantine(cursor: Cursor, names: dict[str, int]) -> None:
     )
 
 
-def _close_plans(cursor: Cursor, version: IndexVersion) -> None:
+def _close_plans(cursor: Cursor, *versions: IndexVersion) -> None:
     cursor.execute(
-        "SELECT plan_id FROM plans WHERE index_version = %s AND state IN ('drawn', 'made') ORDER BY plan_id FOR UPDATE",
-        [version.version],
+        "SELECT plan_id FROM plans WHERE index_version = ANY(%s) AND state IN ('drawn', 'made') "
+        "ORDER BY plan_id FOR UPDATE",
+        [[version.version for version in versions]],
     )
     plans: list[UUID] = [row[0] for row in cursor.fetchall()]
     close_whole(cursor, plans)

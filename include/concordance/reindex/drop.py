@@ -38,7 +38,7 @@ def begin_drop(version: IndexVersion, *, adapters: Adapters) -> None:
 
 def begin_drop_of_old(*, adapters: Adapters, settings: Settings) -> list[int]:
     """Say so of retired versions beyond the `kept_retired_versions` that were live last."""
-    retired = [version for version in adapters.ledger.versions.all() if version.state == "retired"]
+    retired = adapters.ledger.swapping.retired()
     old = retired[: max(0, len(retired) - settings.kept_retired_versions)]
     for version in old:
         begin_drop(version, adapters=adapters)

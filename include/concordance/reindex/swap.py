@@ -54,8 +54,10 @@ class SwapReport:
 def publish(build: BuildReference, *, adapters: Adapters, settings: Settings) -> SwapReport:
     """Make the version that was built the live one, caught up to the last document; a repeated call changes nothing.
 
-    Raises `Transient` when runs keep overtaking it, also while publishing is held: then nothing has changed.
+    Raises `Transient` when runs keep overtaking it, also while publishing is held: then nothing has changed; `Leased`
+    when another build is at work by now, `Conflict` when the version was published before and is retired.
     """
+    adapters.ledger.building.renew(build.build_id)
     version = adapters.ledger.versions.get(build.version)
     _await_runs(adapters, settings)
     for _ in range(settings.swap_attempts):
@@ -109,12 +111,12 @@ def rollback(version: IndexVersion, *, adapters: Adapters, settings: Settings) -
             "`python -m concordance index list` shows them"
         )
     began = time.monotonic()
-    return _follow(_swap(version, adapters, settings), began, 0.0, adapters, settings)
+    return _follow(_swap(version, adapters, settings, goes_back=True), began, 0.0, adapters, settings)
 
 
-def _swap(version: IndexVersion, adapters: Adapters, settings: Settings) -> Swapped:
+def _swap(version: IndexVersion, adapters: Adapters, settings: Settings, *, goes_back: bool = False) -> Swapped:
     with fault_points.around("version.swap"):
-        return adapters.ledger.swapping.swap(version, tolerated=settings.max_lost_documents)
+        return adapters.ledger.swapping.swap(version, tolerated=settings.max_lost_documents, goes_back=goes_back)
 
 
 def _follow(swapped: Swapped, began: float, held_seconds: float, adapters: Adapters, settings: Settings) -> SwapReport:
