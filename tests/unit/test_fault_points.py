@@ -29,8 +29,8 @@ READS = {
     "runs": "report measured under_way",
     "settling": "to_settle to_hide",
     "versions": "live building frozen get all unfinished",
-    "building": "get newest_of sources differences lag",
-    "swapping": "droppable_in",
+    "building": "get newest_of sources differences lag is_closed",
+    "swapping": "droppable_in retired",
     "erasing": "preview get seconds_left kept_versions documents clearing named erased_texts unfinished bars",
 }
 # Without a point, because only time looks at them: a lease renewed too often, or not at all, only ends later

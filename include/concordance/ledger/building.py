@@ -35,11 +35,15 @@ DIFFERENT = f"""
 _DIFFERING = f"""
 SELECT document_id, l.generation AS in_live, l.stamp, l.chunk_count, f.generation AS in_other FROM {DIFFERENT}
 """  # noqa: S608 - constants
-# The stage or gate that rejected the very generation that is live, when a build tried it.
-_REJECTED_IN = """
-(SELECT q.stage FROM quarantine q JOIN plan_documents pd USING (plan_id, document_id)
+# The stage or gate that rejected the very generation that is live, when a build tried it. What is rejected a second
+# time was rejected as it was: nothing is left to try.
+_REJECTED_IN = f"""
+(SELECT CASE WHEN (SELECT count(*) FROM plans p JOIN plan_documents t USING (plan_id)
+                   WHERE p.index_version = %(other)s AND t.document_id = x.document_id AND t.made_from = x.in_live
+                   AND t.outcome = 'quarantined') > 1 THEN '{CARRY}' ELSE q.stage END
+ FROM quarantine q JOIN plan_documents pd USING (plan_id, document_id)
  WHERE q.index_version = %(other)s AND q.document_id = x.document_id AND pd.made_from = x.in_live)
-"""
+"""  # noqa: S608 - constants
 _DIFFERENCES = f"""
 SELECT x.document_id, d.uri, x.in_live, x.stamp, x.chunk_count, x.in_other, {_REJECTED_IN}
 FROM ({_DIFFERING}) x JOIN documents d USING (document_id) WHERE d.source = %(source)s ORDER BY d.uri
@@ -114,13 +118,23 @@ class Building:
         return self._database.transact("begin a build", work)
 
     def builds(self, build_id: str, version: IndexVersion) -> None:
-        """Record which version this build makes."""
-        self._database.transact(
-            "record what is built",
-            lambda cursor: cursor.execute(
-                "UPDATE builds SET index_version = %s WHERE build_id = %s", [version.version, build_id]
-            ),
-        )
+        """Record which version this build makes. Raises `Leased` when another build took the builder's place."""
+
+        def work(cursor: Cursor) -> None:
+            take_builder(cursor, build_id=build_id, seconds=self._lease_seconds)
+            cursor.execute("UPDATE builds SET index_version = %s WHERE build_id = %s", [version.version, build_id])
+
+        self._database.transact("record what is built", work)
+
+    def is_closed(self, plan_id: UUID) -> bool:
+        """Whether a newer plan, or a swap, has closed this one."""
+
+        def work(cursor: Cursor) -> bool:
+            cursor.execute("SELECT state = 'closed' FROM plans WHERE plan_id = %s", [plan_id])
+            row = cursor.fetchone()
+            return row is not None and bool(row[0])
+
+        return self._database.transact("read a build's plan", work)
 
     def get(self, build_id: str) -> Build:
         """Raises `Conflict` when there is no such build."""

@@ -66,10 +66,14 @@ def begin(request: BuildRequest, *, adapters: Adapters, settings: Settings) -> B
 def plan_round(build: BuildReference, *, adapters: Adapters, settings: Settings) -> list[PlanReference]:
     """One plan for each source in which the version that is built and the live one differ; none when they do not.
 
-    Left out is what nobody can make: the parity gate counts it.
+    Left out is what nobody can make: the parity gate counts it. Raises `Conflict` when the version is no longer built.
     """
     adapters.ledger.building.renew(build.build_id)
     version, live = adapters.ledger.versions.get(build.version), _live(adapters)
+    if version.version == live.version:
+        return []
+    if version.state not in ("building", "ready"):
+        raise Conflict(f"Index version {version.version} is {version.state}, and no longer built: start a new build")
     sources = adapters.ledger.building.sources([live, version])
     made: list[PlanReference] = []
     for source, tenant in sources.items():
@@ -148,6 +152,8 @@ def _version(request: BuildRequest, adapters: Adapters, settings: Settings) -> I
             adapters.ledger.swapping.retire(unfinished)
     with fault_points.around("index.create"):
         version = adapters.ledger.versions.create(wanted, frozen.as_json())
+    if not _is_made_of_the_same(version.settings, wanted):
+        raise Conflict(f"Another build began index version {version.version} meanwhile, made of something else")
     index.prepare(version, adapters)
     return version
 

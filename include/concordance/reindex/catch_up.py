@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from concordance.errors import Transient
+from concordance.errors import Conflict, Corrupt, Transient
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.references import PlanReference
 from concordance.pipeline.report import report
@@ -19,7 +19,8 @@ def catch_up(build: BuildReference, *, adapters: Adapters, settings: Settings) -
     """Make the next version the same as the live one, as far as it can be made; counts of what that took.
 
     A repeated call goes on with what is left. Raises `Transient` when the live version keeps moving on for
-    `max_build_rounds`, what the stages raise, and `GateFailed` when a gate stops a plan.
+    `max_build_rounds`, what the stages raise, and `GateFailed` when a gate stops a plan. Where an erase took documents
+    or artefacts of a plan away, the next round plans what is left.
     """
     done: Counter[str] = Counter()
     for _ in range(settings.max_build_rounds):
@@ -28,7 +29,12 @@ def catch_up(build: BuildReference, *, adapters: Adapters, settings: Settings) -
             return dict(done)
         done["rounds"] += 1
         for plan in plans:
-            done.update(carry_out(plan, adapters=adapters, settings=settings))
+            try:
+                done.update(carry_out(plan, adapters=adapters, settings=settings))
+            except (Conflict, Corrupt):
+                if adapters.ledger.building.is_closed(plan.plan_id):
+                    raise
+                done["planned again"] += 1
     raise Transient(
         f"Index version {build.version} did not catch up with the live one in {settings.max_build_rounds} rounds: "
         "runs keep overtaking it. Try again when fewer are under way, or raise max_build_rounds"

@@ -72,6 +72,8 @@ def relevance_gate(build: BuildReference, request: BuildRequest, *, adapters: Ad
     if not (result.passed or is_accepted):
         raise GateFailed(f"Index version {build.version} is not published, relevance: {result.message}")
     if version.state == "building":
+        # The gates took their time: nobody else may have taken the version up meanwhile.
+        adapters.ledger.building.renew(build.build_id)
         with fault_points.around("version.ready"):
             adapters.ledger.versions.ready(version)
     return result.message
