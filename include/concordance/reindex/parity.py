@@ -82,7 +82,10 @@ def _lost_and_behind(live: IndexVersion, version: IndexVersion, adapters: Adapte
 
 
 def _kept(result: ParityResult, version: IndexVersion, adapters: Adapters) -> ParityResult:
-    content = ids.canonical_json(result.as_json()).encode()
+    # The documents that a verdict names stand in one place, whatever the gate: an erase looks for them there.
+    named = sorted(document_id for found in result.lost.values() for document_id in found)
+    said = {**result.as_json(), "counts": {"documents": result.documents, "chunks": result.chunks}, "documents": named}
+    content = ids.canonical_json(said).encode()
     inputs = ["parity", version.version, ids.bytes_digest(content)]
     kept = adapters.staging.put("gate", inputs, content, rows=result.documents, suffix=".json")
     return replace(result, report=kept)

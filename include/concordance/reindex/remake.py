@@ -56,39 +56,46 @@ def _remade(
     entries = without_erased(tables.plan_entries(adapters.staging.read(plan.entries), shard=shard), adapters=adapters)
     assert plan.from_version is not None
     live = adapters.ledger.versions.get(plan.from_version)
-    kept = _kept(entries, live, adapters)
+    promises = _promises(entries, live, adapters)
+    kept = _kept(promises, live, adapters)
     cuts_alike = live.settings.cut_digest == version.settings.cut_digest
     made = Extracted([], [], [])
     anew: list[PlanEntry] = []
     for entry in entries:
         found = kept.get(entry.document_id)
-        if found is not None and (entry.is_carried or (cuts_alike and _knows_its_source(found))):
-            _take_over(made, entry, found, live, version, is_carried=not cuts_alike)
+        is_as_cut = found is not None and cuts_alike and _is_as_cut(found)
+        if found is not None and (entry.is_carried or is_as_cut):
+            _take_over(made, entry, found, live, version, is_carried=not is_as_cut)
         elif entry.is_carried:
             made.rejections.append(_not_kept(entry))
         else:
             anew.append(entry)
     copied = len(made.documents)
-    _cut_anew(made, plan, anew, kept, live, version, adapters=adapters, settings=settings)
-    carried = sum(bool(row["is_stale"]) for row in made.documents)
+    _cut_anew(made, plan, anew, promises, kept, live, version, adapters=adapters, settings=settings)
+    carried = sum(row["is_copied"] and row["is_stale"] for row in made.documents)
     for what, number in (("copied", copied), ("cut", len(anew)), ("carried", carried)):
         telemetry.count(f"build.{what}", number, source=plan.source)
     return made
 
 
-def _kept(entries: Sequence[PlanEntry], live: IndexVersion, adapters: Adapters) -> dict[UUID, _Kept]:
+def _promises(entries: Sequence[PlanEntry], live: IndexVersion, adapters: Adapters) -> dict[UUID, Promise]:
     keys = [GenerationKey(each.document_id, each.made_from) for each in entries if each.made_from is not None]
     with adapters.ledger.snapshot() as snapshot:
-        promises = {promise.key: promise for promise in snapshot.promises_of(live, keys)}
+        return {promise.row.document_id: promise for promise in snapshot.promises_of(live, keys)}
+
+
+def _kept(promises: Mapping[UUID, Promise], live: IndexVersion, adapters: Adapters) -> dict[UUID, _Kept]:
     return {
-        key.document_id: _Kept(promises[key], prepared)
+        key.document_id: _Kept(promises[key.document_id], prepared)
         for key, prepared in originals.prepared_from_artefacts(live, list(promises.values()), adapters)
     }
 
 
-def _knows_its_source(kept: _Kept) -> bool:
-    # Without it, nobody could say under the new version whether the document is the same: older releases kept none.
-    return bool(kept.prepared.fields.get("source_digest"))
+def _is_as_cut(kept: _Kept) -> bool:
+    """Whether the rows are what the live version makes of the document: those that were carried over are older. Without
+    the source's digest nobody could say under the new version whether the document is the same (older releases)."""
+    fields = kept.prepared.fields
+    return bool(fields.get("source_digest")) and not fields.get("is_stale")
 
 
 def _take_over(
@@ -115,6 +122,7 @@ def _cut_anew(
     made: Extracted,
     plan: PlanReference,
     entries: list[PlanEntry],
+    promises: Mapping[UUID, Promise],
     kept: Mapping[UUID, _Kept],
     live: IndexVersion,
     version: IndexVersion,
@@ -131,7 +139,11 @@ def _cut_anew(
         renew=lambda: adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source),
     )
     by_id = {entry.document_id: entry for entry in entries}
-    made.documents.extend(_with_origin(row, by_id[UUID(row["document_id"])], live) for row in extracted.documents)
+    for row in extracted.documents:
+        document_id = UUID(row["document_id"])
+        entry = by_id[document_id]
+        is_stale = _is_of_another_time(row, entry, promises.get(document_id), live)
+        made.documents.append({**row, **_origin(entry, live), "is_copied": False, "is_stale": is_stale})
     made.chunks.extend(extracted.chunks)
     for rejection in extracted.rejections:
         found = kept.get(rejection.document_id)
@@ -141,8 +153,12 @@ def _cut_anew(
             _take_over(made, by_id[rejection.document_id], found, live, version, is_carried=True)
 
 
-def _with_origin(row: Row, entry: PlanEntry, live: IndexVersion) -> Row:
-    return {**row, **_origin(entry, live), "is_copied": False, "is_stale": False}
+def _is_of_another_time(row: Row, entry: PlanEntry, promise: Promise | None, live: IndexVersion) -> bool:
+    """Whether the document has changed in a source that gives no stamp with it: the live generation's stamp is not of
+    what was read, and the next ingest must not go by it."""
+    if row["stamp"] != entry.stamp:
+        return False
+    return promise is None or fingerprint_under(row["source_digest"], live.settings) != promise.row.fingerprint
 
 
 def _origin(entry: PlanEntry, live: IndexVersion) -> Row:
