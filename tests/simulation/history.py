@@ -79,12 +79,12 @@ class Erase:
         world.erase(self.uri)
 
 
-Step = Edit | Run | Race | Wait | Erase
+Step = Callable[[World], None]
 History = list[Step]
 
 
 @dataclass
-class _Writer:
+class Writer:
     """Makes steps; knows the texts so far, so that an edit can be taken back (A-B-A)."""
 
     rng: random.Random
@@ -99,11 +99,11 @@ class _Writer:
         elif dice < 0.4:
             text = None
         else:
-            text = self._text(uri)
+            text = self.text(uri)
         earlier.append(text)
         return Edit(uri, text)
 
-    def _text(self, uri: str) -> str:
+    def text(self, uri: str) -> str:
         paragraphs = [
             " ".join(self.rng.choice(WORDS) for _ in range(12)) + f" {self.rng.randrange(3)}."
             for _ in range(self.rng.randrange(1, 4))
@@ -133,7 +133,7 @@ class _Writer:
 
 def written(seed: int, *, times: dict[str, float]) -> History:
     """The history of a seed: edits, runs, races and waits in turn."""
-    writer = _Writer(random.Random(seed))
+    writer = Writer(random.Random(seed))
     history: History = []
     for _ in range(writer.rng.randrange(2, 5)):
         history += [writer.edit() for _ in range(writer.rng.randrange(1, 4))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import pytest
 
@@ -36,12 +36,12 @@ def a_hang_past_the_lease(world: World, point: str, another_attempt: Callable[[]
 STRIKES = (an_exception, a_kill, a_lost_answer, a_hang_past_the_lease)
 
 
-def struck_at(points: Iterable[str]) -> pytest.MarkDecorator:
-    """Parameters `point` and `strike`: every point with every strike; an answer is lost only after there was one."""
+def struck_at(points: Iterable[str], *, strikes: Sequence[Strike] = STRIKES) -> pytest.MarkDecorator:
+    """Parameters `point` and `strike`: every point with each strike; an answer is lost only after there was one."""
     pairs = [
         (point, strike)
         for point in sorted(points)
-        for strike in STRIKES
+        for strike in strikes
         if strike is not a_lost_answer or point.endswith(".after")
     ]
     return pytest.mark.parametrize(("point", "strike"), pairs, ids=lambda each: getattr(each, "__name__", each))
