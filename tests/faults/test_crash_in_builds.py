@@ -95,7 +95,8 @@ def test_a_build_struck_at_this_point_is_made_good_by_the_next_attempt(
     world.quiet()
     assert attempt()
     assert world.live().settings.chunk_max_tokens == 80
-    assert world.swaps == 1
+    # One that hung before it had a version makes another one of its own.
+    assert world.swaps == 1 or (world.swaps == 2 and strike is a_hang_past_the_lease)
     assert world.run()
     converged(world, versions=("live", "retired"))
 

@@ -17,7 +17,7 @@ READS = {
     "graph": "ping read_back chunks neighbourhoods orphans pointer counts counts_of close generations_of scan contents "
     "chunk_rows anchors documents altered_entities mentioning loose schema_gaps description",
     "vectors": "ping read_back vectors points search pointer counts counts_of close generations_of drop_duplicates "
-    "schema_gaps checked_vectors places index_state",
+    "schema_gaps checked_vectors places index_state kept",
     "staging": "read find contents unreferred",
     "repairing": "still_damaged plans_of plan_reference holding holding_live",
     "rebuilding": "is_empty",
