@@ -21,7 +21,7 @@ from simulation.promises import converged, nothing_left_of
 from simulation.test_simulated_histories import FIRST, fails
 from support.ledgers import empty_ledger
 
-SEEDS = range(int(os.environ.get("CONCORDANCE_SEEDS", "60")))
+SEEDS = range(int(os.environ.get("CONCORDANCE_SEEDS", "25")))
 UNFINISHED = ("building", "ready", "live", "retired")
 
 Replay = Callable[[History], list[str]]

@@ -16,7 +16,7 @@ from concordance import ids
 from concordance.ledger.plans import Known, KnownDocument
 from concordance.model import Action, Listed, PlanEntry, Reason
 
-_NOT_READ = frozenset((Reason.UNREADABLE, Reason.EMPTY, Reason.TOO_LARGE))
+_NOT_READ = frozenset((Reason.UNREADABLE, Reason.EMPTY, Reason.TOO_LARGE, Reason.NOT_KEPT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,11 +50,12 @@ def ensure_live(adapters: Adapters, settings: Settings) -> IndexVersion:
 
 
 def follow(live: IndexVersion, adapters: Adapters) -> None:
-    """Alias and pointer name the live version, for raw readers."""
+    """Alias and pointer name the live version, for raw readers; not if another one went live meanwhile."""
     prepare(live, adapters)
-    with fault_points.around("index.point"):
-        adapters.vectors.point_to(live)
-        adapters.graph.point_to(live)
+    with fault_points.around("index.point"), adapters.ledger.repairing.holding_live() as now:
+        if now is not None and now.version == live.version:
+            adapters.vectors.point_to(live)
+            adapters.graph.point_to(live)
 
 
 def require_model(adapters: Adapters, version: IndexVersion) -> None:

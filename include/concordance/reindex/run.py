@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from concordance import fault_points
-from concordance.errors import ConcordanceError, GateFailed, Terminal
+from concordance.errors import ConcordanceError, Conflict, GateFailed, Terminal
 from concordance.model import IndexVersion
 from concordance.pipeline.adapters import Adapters
 from concordance.reindex.build import begin
@@ -131,8 +131,9 @@ def finish(build_id: str, state: str, *, adapters: Adapters, why: str = "") -> B
 
 @contextmanager
 def ending(build_id: str, *, adapters: Adapters, gives_up: bool = True) -> Iterator[None]:
-    """What no further attempt can mend ends the build in the ledger. Where nobody tries again (`gives_up`), a build
-    that stops gives the builder's place back; it can be taken up again."""
+    """What no further attempt can mend ends the build in the ledger, but for a `Conflict`: another attempt of it may be
+    going on. Where nobody tries again (`gives_up`), a build that stops gives the builder's place back; it can be taken
+    up again."""
     try:
         yield
     except BaseException as error:
@@ -140,9 +141,9 @@ def ending(build_id: str, *, adapters: Adapters, gives_up: bool = True) -> Itera
         with suppress(ConcordanceError):
             if isinstance(error, GateFailed):
                 finish(build_id, "refused", adapters=adapters, why=str(error))
-            elif isinstance(error, Terminal):
+            elif isinstance(error, Terminal) and not isinstance(error, Conflict):
                 finish(build_id, "failed", adapters=adapters, why=type(error).__name__)
-            elif gives_up:
+            elif gives_up or isinstance(error, Conflict):
                 adapters.ledger.building.release(build_id)
         raise
 
