@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from concordance.ledger import Ledger, open_ledger
 from concordance.ledger.database import connection_string
 from concordance.ledger.migrate import migrate
 from concordance.settings import Settings
+from support.index_rows import index_version
 
 _KEPT = "('alembic_version', 'allowed_steps')"  # written by the migrations
 _TABLES = f"SELECT tablename FROM pg_tables WHERE schemaname = 'concordance' AND tablename NOT IN {_KEPT}"  # noqa: S608
@@ -85,11 +87,12 @@ def end_idle_transactions(settings: Settings) -> None:
 
 def skip_versions(settings: Settings) -> None:
     """Let the next index version have a number that no other test of the session used: the stores are shared."""
+    dropped = index_version().settings
     with connect(settings) as connection:
         connection.execute(
             "INSERT INTO index_versions (version, state, settings, settings_digest, frozen) "
-            "VALUES (%s, 'dropped', '{}', '', '{}')",
-            [random.SystemRandom().randrange(1_000_000, 2_000_000_000)],
+            "VALUES (%s, 'dropped', %s, %s, '{}')",
+            [random.SystemRandom().randrange(1_000_000, 2_000_000_000), json.dumps(dropped.as_json()), dropped.digest],
         )
 
 
