@@ -177,10 +177,19 @@ def described(description: str) -> tuple[IndexSettings, Any]:
         ) from None
 
 
-def freeze(adapters: Adapters, settings: Settings) -> Frozen:
-    """Names and boilerplate as the declared sources have them now, canaries as the configured model has them."""
+def freeze(adapters: Adapters, settings: Settings, *, beside: IndexVersion | None = None) -> Frozen:
+    """Names and boilerplate as the declared sources have them now, canaries as the configured model has them.
+
+    `beside`: the version that vectors are copied from where it has the same model. Its canaries are taken over then:
+    what is encoded from now on must agree with vectors that were encoded long ago.
+    """
     blocks = _of_each_source(adapters, lambda source: recurring_blocks(_sample(source, adapters.parser, settings)))
-    return Frozen(gazetteer_of(adapters, settings), frozenset().union(*blocks), Canaries.of(adapters.embedder))
+    canaries = None
+    if beside is not None and beside.settings.model == adapters.embedder.fingerprint:
+        canaries = canaries_of(beside, adapters)
+    return Frozen(
+        gazetteer_of(adapters, settings), frozenset().union(*blocks), canaries or Canaries.of(adapters.embedder)
+    )
 
 
 def gazetteer_of(adapters: Adapters, settings: Settings) -> Gazetteer:

@@ -53,7 +53,7 @@ def begin(request: BuildRequest, *, adapters: Adapters, settings: Settings) -> B
     if not reasons:
         return None
     if request.version is None:
-        version = _version(request, adapters, settings)
+        version = _version(request, live, adapters, settings)
     else:
         version = _unfinished(request.version, adapters)
     with fault_points.around("build.attach"):
@@ -137,10 +137,10 @@ def _reasons(request: BuildRequest, live: IndexVersion, adapters: Adapters, sett
     return reasons
 
 
-def _version(request: BuildRequest, adapters: Adapters, settings: Settings) -> IndexVersion:
+def _version(request: BuildRequest, live: IndexVersion, adapters: Adapters, settings: Settings) -> IndexVersion:
     """An unfinished version that would be made of the same, or a new one."""
     chosen = settings.with_values(request.overrides)
-    frozen = index.freeze(adapters, chosen)
+    frozen = index.freeze(adapters, chosen, beside=live)
     wanted = index.index_settings(frozen, adapters, chosen)
     for unfinished in reversed(adapters.ledger.versions.unfinished()):
         last = adapters.ledger.building.newest_of(unfinished)
