@@ -30,14 +30,23 @@ INDEX = Asset(name="concordance_index", uri="concordance://index/live", group="c
 # What a task is given: the output of an earlier one while the DAG is wired, and its JSON value when the task runs.
 Wire = Any
 SUMMARY = """{% set seen = ti.xcom_pull(task_ids='look') %}
-| | version | state | documents | chunks | behind the live one |
+| | version | state | documents | chunks | documents behind |
 |---|---|---|---|---|---|
 {% for each in (seen.live, seen.version) -%}
-| {{ 'live' if loop.first else 'this one' }}
+| {{ 'live now' if loop.first else 'this one' }}
 {%- for name in ('version', 'state', 'documents', 'chunks', 'behind') %} | {{ each[name] }}{% endfor %} |
 {% endfor %}
-{% if seen.accepts %}A failed relevance gate is accepted: {{ seen.accepts }}{% endif %}
-"""
+{{ {
+  'publish': 'It is caught up with the live one and goes through both gates again; only then does it go live.',
+  'rollback': 'It goes live at once. Until the next ingest of each source, readers miss or find as older states the '
+    ~ 'documents that it is behind; what was deleted or erased since stays hidden.',
+  'drop': 'It leaves graph, vectors and ledger after the grace of the readers. This cannot be undone.',
+}[params.action] }}
+{% if seen.why %}
+Its last build ended as {{ seen.why }}
+{% endif %}{% if params.accepts %}
+A failed relevance gate is accepted, because: {{ params.accepts }}
+{% endif %}"""
 
 
 @task(doc_md="Checks the form again and says what would change. Writes nothing.")
@@ -47,7 +56,9 @@ def look(*, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
     conf = checked_conf(VersionConf, dag_run.conf, params)
     with glue.opened() as run:
         live, version = require_possible(conf.action, conf.version, adapters=run.adapters)
-    return {"live": live.as_json(), "version": version.as_json(), "accepts": conf.accepts}
+        last = run.adapters.ledger.building.newest_of(version.version)
+    why = f"{last.state}: {(last.report or {}).get('why', '')}" if last and last.state in ("refused", "failed") else ""
+    return {"live": live.as_json(), "version": version.as_json(), "why": why}
 
 
 @task(
@@ -55,12 +66,14 @@ def look(*, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
     outlets=[INDEX],
     doc_md="Publishes, rolls back or drops. A second attempt goes on where the first stopped.",
 )
-def act(approval: Wire, *, params: Any = None, dag_run: Any = None, run_id: Any = None) -> dict[str, Any]:
+def act(
+    approval: Wire, *, params: Any = None, dag_run: Any = None, run_id: Any = None, outlet_events: Any = None
+) -> dict[str, Any]:
     from concordance.reindex.run import act
 
     conf = checked_conf(VersionConf, dag_run.conf, params)
     with glue.opened() as run:
-        return act(
+        done = act(
             conf.action,
             conf.version,
             build_id=run_id,
@@ -69,6 +82,8 @@ def act(approval: Wire, *, params: Any = None, dag_run: Any = None, run_id: Any 
             adapters=run.adapters,
             settings=run.settings,
         )
+    outlet_events[INDEX].extra = {"action": conf.action, "index_version": conf.version}
+    return glue.in_numbers(done)
 
 
 @dag(

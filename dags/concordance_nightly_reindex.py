@@ -53,6 +53,8 @@ WHOLE_INDEX = timedelta(hours=12)
 @task(doc_md="The sources to refresh, each with the name of its run: those that are declared with `schedule = true`.")
 def scheduled_sources(*, run_id: Any = None, params: Any = None, dag_run: Any = None) -> list[dict[str, Any]]:
     conf = checked_conf(ReindexConf, dag_run.conf, params)
+    # Refused here, and not after the hours that a refresh may take.
+    SETTINGS.with_values(conf.overrides)
     if conf.mode == "rebuild":
         return []
     wanted = [name for name, each in SOURCES.items() if (name == conf.source if conf.source else each.schedule)]
@@ -193,13 +195,14 @@ def commit(work: Wire, build: Wire) -> list[dict[str, Any]]:
     doc_md="Rounds of the same until the next version is the same as the live one, which moves on meanwhile.",
 )
 def catch_up(*, ti: Any = None) -> dict[str, Any]:
-    from concordance.reindex.references import BuildReference
-    from concordance.reindex.run import make
-
-    # Pulled, not wired: what hangs on a skipped task is skipped before it can look.
+    # Pulled, not wired: what hangs on a skipped task is skipped before it can look. And looked at before the imports,
+    # which take longer than all the rest of a night without a build.
     build = ti.xcom_pull(task_ids="begin")
     if build is None:
         raise AirflowSkipException("no version is built")
+    from concordance.reindex.references import BuildReference
+    from concordance.reindex.run import make
+
     begun = BuildReference.from_json(build)
     with glue.building("catch_up", begun.build_id) as run:
         make(begun, **run.tools)
@@ -267,9 +270,7 @@ def report(dropped: Wire, *, run_id: Any = None, ti: Any = None) -> dict[str, An
         return {"state": "nothing", "dropped": dropped["dropped"]}
     with glue.opened() as run:
         ended = run.adapters.ledger.building.get(run_id)
-    said = ended.report or {}
-    kept = ("reasons", "made", "make_seconds", "swap")
-    return {"state": ended.state, "version": ended.version, **{name: said[name] for name in kept if name in said}}
+    return glue.in_numbers({"state": ended.state, "version": ended.version, "said": ended.report or {}})
 
 
 @dag(

@@ -398,6 +398,16 @@ def by_plan(work: Iterable[dict[str, Any]]) -> list[tuple[PlanReference, list[Sh
     return list(found.values())
 
 
+def in_numbers(ended: dict[str, Any]) -> dict[str, Any]:
+    """How a build ended, without what its gates said: that is long, and a link leads to it."""
+    said = ended.get("said", {})
+    kept = ("reasons", "made", "make_seconds", "accepted", "swap", "to_be_dropped", "drop")
+    return {
+        **{name: value for name, value in ended.items() if name != "said"},
+        **{name: said[name] for name in kept if name in said},
+    }
+
+
 def is_scheduled(dag_run: Any) -> bool:
     """Whether the clock began this run, and not a person."""
     return str(getattr(dag_run.run_type, "value", dag_run.run_type)) == "scheduled"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from concordance.pipeline.conf import RunConf
+from concordance.reindex.conf import ReindexConf, VersionConf
 from concordance.settings import ROOT
 from support.airflow_home import parse
 
@@ -122,6 +123,66 @@ def test_a_replay_asks_for_source_reason_and_age_and_holds_no_worker_while_it_wa
     assert replay["params"] == ["older_than_hours", "reason", "source"]
     order = TopologicalSorter({name: task["upstream"] for name, task in replay["tasks"].items()}).static_order()
     assert list(order) == ["sources_with_quarantine", "replay"]
+
+
+BUILT = ["plan", "remake", "check_documents", "embed", "check_chunks", "load", "check_stores", "commit"]
+NIGHT = ["scheduled_sources", "ingest", "check_live", "begin", *BUILT]
+SWAPPED = ["catch_up", "check_parity", "check_relevance", "publish", "drop", "report"]
+
+
+def test_a_night_refreshes_compares_builds_checks_and_only_then_publishes(dags: dict[str, Any]) -> None:
+    night = dags["dags"]["concordance_nightly_reindex"]["tasks"]
+    assert list(TopologicalSorter({name: task["upstream"] for name, task in night.items()}).static_order()) == [
+        *NIGHT,
+        *SWAPPED,
+    ]
+    # Both gates must have passed, and nothing that follows a gate starts beside it.
+    assert night["check_relevance"]["upstream"] == ["catch_up", "check_parity"]
+    assert night["publish"]["upstream"] == ["catch_up", "check_relevance"]
+
+
+def test_a_night_goes_on_after_what_was_skipped_and_never_after_what_failed(dags: dict[str, Any]) -> None:
+    night = dags["dags"]["concordance_nightly_reindex"]["tasks"]
+    lenient = {name for name, task in night.items() if task["trigger_rule"] == "none_failed"}
+    assert lenient == {"check_live", "catch_up", "drop", "report"}
+    assert {night[name]["trigger_rule"] for name in night.keys() - lenient} == {"all_success"}
+
+
+def test_a_build_shares_the_pools_of_the_ingests_which_go_first(dags: dict[str, Any]) -> None:
+    night, ingest = (dags["dags"][dag]["tasks"] for dag in ("concordance_nightly_reindex", "concordance_ingest"))
+    for beside, first in (("remake", "extract"), ("embed", "embed"), ("load", "load")):
+        assert night[beside]["pool"] == ingest[first]["pool"]
+        assert night[beside]["weight"] == ["absolute", 1]
+        # What hangs on a task counts with it: an ingest's weighs more than 1.
+        assert ingest[first]["weight"] == ["downstream", 1]
+    assert {task["pool"] for name, task in night.items() if name not in ("remake", "embed", "load")} == {"default_pool"}
+
+
+def test_one_night_at_a_time(dags: dict[str, Any]) -> None:
+    assert dags["dags"]["concordance_nightly_reindex"]["max_active_runs"] == 1
+
+
+def test_a_version_is_acted_on_only_after_a_person_was_asked(dags: dict[str, Any]) -> None:
+    index = dags["dags"]["concordance_index"]["tasks"]
+    order = TopologicalSorter({name: task["upstream"] for name, task in index.items()}).static_order()
+    assert list(order) == ["look", "approve", "act"]
+    assert {task["trigger_rule"] for task in index.values()} == {"all_success"}
+
+
+def test_only_what_makes_something_visible_updates_the_index(dags: dict[str, Any]) -> None:
+    updating = [(dag_id, task_id) for dag_id, task_id, task in tasks(dags) if "concordance_index" in task["outlets"]]
+    assert sorted(updating) == [
+        ("concordance_index", "act"),
+        ("concordance_ingest", "publish"),
+        ("concordance_nightly_reindex", "publish"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dag", "conf"), [("concordance_nightly_reindex", ReindexConf), ("concordance_index", VersionConf)]
+)
+def test_the_forms_of_index_versions_ask_exactly_for_what_is_taken(dags: dict[str, Any], dag: str, conf: Any) -> None:
+    assert dags["dags"][dag]["params"] == sorted(conf.model_fields)
 
 
 def test_the_nightly_run_and_reconcile_are_on_the_clock_and_the_ingest_is_not(dags: dict[str, Any]) -> None:

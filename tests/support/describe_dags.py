@@ -46,6 +46,7 @@ def describe_task(task: Any) -> dict[str, Any]:
         "retry_policy": type(of("retry_policy")).__name__,
         "timeout_seconds": timeout.total_seconds() if timeout else None,
         "pool": of("pool"),
+        "weight": [str(getattr(of("weight_rule"), "value", of("weight_rule"))), of("priority_weight")],
         "trigger_rule": getattr(of("trigger_rule"), "value", of("trigger_rule")),
         "label": of("map_index_template"),
         "is_mapped": bool(mapped),

@@ -99,5 +99,7 @@ def checked_conf(model: type[Conf], conf: Mapping[str, Any] | None, params: Mapp
     try:
         return model.model_validate({name: params[name] for name in model.model_fields if name in params})
     except ValidationError as error:
-        lines = "; ".join(f"{'.'.join(map(str, line['loc']))}: {line['msg']}" for line in error.errors())
+        lines = "; ".join(
+            ": ".join(filter(None, (".".join(map(str, line["loc"])), line["msg"]))) for line in error.errors()
+        )
         raise Misconfigured(f"the run's conf is refused: {lines}. Trigger it again with valid values") from None

@@ -129,7 +129,9 @@ def _recorded(report: dict[str, Any] | None) -> tuple[str, ...]:
 def _reasons(request: BuildRequest, live: IndexVersion, adapters: Adapters, settings: Settings) -> list[str]:
     if request.mode == "rebuild" or request.version is not None:
         return [f"asked for by {request.requested_by or 'somebody'}"]
-    reasons = index.moved_on(live, adapters=adapters, settings=settings)
+    # What was chosen for the new version counts as a setting that has changed, not as a word in vain.
+    chosen = settings.with_values(request.overrides)
+    reasons = index.moved_on(live, adapters=adapters, settings=chosen)
     if index.gazetteer_of(adapters, settings).digest != live.settings.gazetteer_digest:
         reasons.append("gazetteer")
     if request.is_weekly_night:

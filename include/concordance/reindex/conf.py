@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-if TYPE_CHECKING:
-    from concordance.reindex.references import BuildRequest
+from concordance.reindex.references import OVERRIDES, BuildRequest
 
 
 class ReindexConf(BaseModel):
@@ -26,18 +25,28 @@ class ReindexConf(BaseModel):
     bm25_b: float | None = Field(None, strict=False)
     bm25_average_tokens: float | None = Field(None, strict=False)
 
+    @model_validator(mode="after")
+    def _asks_for_nothing_in_vain(self) -> Self:
+        if self.mode == "refresh" and self.overrides:
+            raise ValueError(f"{', '.join(self.overrides)}: a refresh builds no version, choose mode rebuild or auto")
+        if self.mode == "rebuild" and self.source is not None:
+            raise ValueError("source: a rebuild is of every source and refreshes none, choose mode refresh or auto")
+        return self
+
+    @property
+    def overrides(self) -> dict[str, float]:
+        """Settings of the new version that were chosen for it."""
+        return {name: value for name in OVERRIDES if (value := getattr(self, name)) is not None}
+
     def request(
         self, build_id: str, *, requested_by: str, is_scheduled: bool, weekday: int, run_after: datetime
     ) -> BuildRequest:
         """The build that this asks for; the limits of its numbers are those of the settings."""
-        from concordance.reindex.references import OVERRIDES, BuildRequest
-
-        chosen: dict[str, Any] = {name: getattr(self, name) for name in OVERRIDES}
         return BuildRequest(
             build_id,
             mode=self.mode,
             is_weekly_night=is_scheduled and run_after.weekday() == weekday,
-            overrides={name: value for name, value in chosen.items() if value is not None},
+            overrides=self.overrides,
             publish=self.publish,
             requested_by=requested_by[:200],
         )
@@ -51,3 +60,9 @@ class VersionConf(BaseModel):
     action: Literal["publish", "rollback", "drop"]
     version: int = Field(ge=1, le=2**31 - 1)
     accepts: str = Field("", max_length=500)
+
+    @model_validator(mode="after")
+    def _accepts_only_what_is_published(self) -> Self:
+        if self.accepts and self.action != "publish":
+            raise ValueError(f"accepts: a {self.action} passes no gate, leave it empty")
+        return self
