@@ -34,6 +34,7 @@ COMMANDS = (
     "verify",
     "quarantine",
     "erase",
+    "index",
     "settings",
     "up",
     "status",

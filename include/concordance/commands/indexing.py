@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from concordance.commands.common import Add, actions_of, adapters_of, new_run_id, who
@@ -28,7 +27,7 @@ def add_commands(add: Add) -> None:
     action = actions_of(parser)
     building = action("build", build, "build the next version, check it and publish it; readers and ingests go on")
     building.add_argument(
-        "--auto", action="store_true", help="only if what is frozen with the live version has changed, or it is due"
+        "--auto", action="store_true", help="only if what is frozen with the live version has changed"
     )
     building.add_argument("--hold", action="store_true", help="do not publish it: `index publish` does")
     building.add_argument(
@@ -43,7 +42,7 @@ def add_commands(add: Add) -> None:
     for name, does, text in (
         ("publish", publish, "make a version live that was held, or whose relevance gate failed"),
         ("rollback", rollback, "make a version live again; the next ingests catch it up"),
-        ("drop", drop, "take a version away, after the readers' grace"),
+        ("drop", drop, "take a version away: said once, carried out when it is said again after the readers' grace"),
     ):
         version = action(name, does, text)
         version.add_argument("version", type=int, metavar="VERSION")
@@ -68,7 +67,6 @@ def build(arguments: argparse.Namespace) -> int:
         request = BuildRequest(
             arguments.build_id or new_run_id("build"),
             mode="auto" if arguments.auto else "rebuild",
-            is_weekly_night=datetime.now(UTC).weekday() == settings.rebuild_weekday,
             overrides=_overrides(arguments.set),
             publish=not arguments.hold,
             requested_by=who(),
@@ -113,18 +111,18 @@ def diff(arguments: argparse.Namespace) -> int:
         print_json(found.as_json())
         return 0
     names = (f"version {first.version}", f"version {second.version}")
-    print_table(("setting", *names), ((name, *map(str, pair)) for name, pair in found.settings.items()))
+    if found.settings:
+        print_table(("setting", *names), ((name, *map(str, pair)) for name, pair in found.settings.items()))
+    else:
+        print_lines(("Both are made of the same settings.", ""))
     sides = (*(f"only in {name}" for name in names), "another state")
     groups = zip(sides, (found.only_in_first, found.only_in_second, found.changed), strict=True)
-    print_table(
-        ("documents", "source", "for example"),
-        (
-            (side, source, ", ".join(uris[:_SHOWN_DOCUMENTS]))
-            for side, named in groups
-            for source, uris in named.items()
-        ),
-        title=f"{found.documents} documents differ",
-    )
+    rows = [(side, source, len(uris), ", ".join(uris)) for side, named in groups for source, uris in named.items()]
+    if rows:
+        title = f"{found.documents:,} documents differ; at most {_SHOWN_DOCUMENTS} of each source and kind are shown"
+        print_table(("documents", "source", "shown #", "uris"), rows, title=title)
+    else:
+        print_lines(("Both hold the same documents.", ""))
     return 0
 
 
@@ -162,29 +160,29 @@ def _answer(arguments: argparse.Namespace, done: dict[str, Any]) -> int:
     if arguments.json:
         print_json(done)
         return 0
-    said = done.get("said", done)
-    print_table(
-        ("what", "value"),
-        [(name.replace("_", " "), value) for name, value in _flat({**done, **said}) if name != "said"],
-    )
+    print_table(("what", "value"), _lines({**done, **done.get("said", {})}))
     if done.get("state") == "nothing":
         print_lines(("Nothing to build: a new version would be made of what the live one is made of.", "bold"))
     return 0
 
 
-def _flat(values: dict[str, Any]) -> list[tuple[str, object]]:
-    """Numbers and words one and two levels deep; what is longer is for --json."""
-    lines: list[tuple[str, object]] = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            lines += [
-                (f"{name}: {inner}", each) for inner, each in value.items() if isinstance(each, str | int | float)
-            ]
-        elif isinstance(value, str | int | float):
-            lines.append((name, value))
-        elif isinstance(value, list | tuple) and value:
-            lines.append((name, ", ".join(map(str, value[:_SHOWN_DOCUMENTS]))))
-    return lines
+def _lines(done: dict[str, Any]) -> list[tuple[str, str]]:
+    """What was done, a line for each thing of it; all else is for --json."""
+    found: list[tuple[str, str]] = [
+        (name, str(done[name])) for name in ("state", "version", "before", "hidden", "stale") if name in done
+    ]
+    if reasons := done.get("reasons"):
+        found.append(("because of", ", ".join(reasons)))
+    found += [(gate, str(done[gate]["message"])) for gate in ("parity", "relevance") if gate in done]
+    found += [(part, _counts(done[part])) for part in ("made", "accepted", "swap") if done.get(part)]
+    dropping = done if "waiting" in done else done.get("drop", {})
+    found += [("dropped", f"version {version}") for version in dropping.get("dropped", ())]
+    found += [("to be dropped", f"version {each} in {left:g} s") for each, left in dropping.get("waiting", {}).items()]
+    return found
+
+
+def _counts(values: dict[str, object]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in values.items())
 
 
 def _row(each: ListedVersion) -> tuple[object, ...]:

@@ -52,7 +52,8 @@ def list_versions(*, adapters: Adapters) -> list[ListedVersion]:
 _ALLOWED = {
     "publish": ("building", "ready"),
     "rollback": ("retired",),
-    "drop": ("building", "ready", "retired"),
+    # Asked for again after the grace, it is carried out.
+    "drop": ("building", "ready", "retired", "dropping"),
 }
 
 
