@@ -13,7 +13,7 @@ from concordance.local.airflow_api import AirflowApi
 from support.house import DAG, House
 from support.stacks import running, stack_settings
 
-SOURCES = ("notes", "archive", "drafts", "held", "nightly")
+SOURCES = ("notes", "archive", "drafts", "held", "nightly", "shelf", "desk")
 # The one source that the nightly run takes up.
 SCHEDULED = "nightly"
 # Long enough for a machine with other work; the sweep's grace must be longer than lease and readers.
@@ -35,7 +35,7 @@ def _declare(folder: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """Airflow and the stores, with two declared sources whose folders are empty."""
+    """Airflow and the stores, with declared sources whose folders are empty."""
     folder = tmp_path_factory.mktemp("documents")
     given = stack_settings(
         tmp_path_factory.mktemp("house"),
@@ -47,6 +47,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         run_deadline_seconds=5,
         # Long enough to answer, short enough to see what happens when nobody does.
         approval_timeout_seconds=40,
+        # Chapters that say nearly the same, in hash vectors: HNSW finds one for another.
+        relevance_min_hnsw_recall=0.5,
         **_TIMES,
     )
     with running(given, programs="all") as settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import secrets
 import warnings
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from concordance.local import airflow as airflow_programs
 from concordance.local import state
 from concordance.local.airflow_api import AirflowApi, RunState
 from concordance.pipeline.adapters import open_adapters
+from concordance.pipeline.references import RunReport, RunRequest
+from concordance.pipeline.run import ingest
 from concordance.settings import Settings
 from support.waiting import wait_for
 
@@ -40,8 +43,14 @@ class House:
         run_id = self.api.trigger(DAG, {"source": source, **conf})
         return self.finished(run_id)
 
-    def finished(self, run_id: str) -> RunState:
-        *_, ended = self.api.follow(DAG, run_id, wait_seconds=_RUN_SECONDS)
+    def ingested(self, source: str) -> RunReport:
+        """A run without Airflow, which takes seconds: for what is only there to be built upon."""
+        with open_adapters(self.settings) as adapters:
+            request = RunRequest(source, f"{source}_{secrets.token_hex(4)}", approved=True)
+            return ingest(request, adapters=adapters, settings=self.settings)
+
+    def finished(self, run_id: str, *, dag_id: str = DAG) -> RunState:
+        *_, ended = self.api.follow(dag_id, run_id, wait_seconds=_RUN_SECONDS)
         return ended
 
     def reached(self, run_id: str, task_id: str, state: str, *, dag_id: str = DAG) -> None:
@@ -69,17 +78,17 @@ class House:
         path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/approve/-1/hitlDetails"
         self.api.call("PATCH", path, {"chosen_options": [option], "params_input": {}})
 
-    def why(self, ended: RunState) -> list[str]:
+    def why(self, ended: RunState, *, dag_id: str = DAG) -> list[str]:
         """The errors of a run's failed tasks."""
-        return [self.api.error_of(DAG, ended.run_id, task) for task in ended.tasks if task.state == "failed"]
+        return [self.api.error_of(dag_id, ended.run_id, task) for task in ended.tasks if task.state == "failed"]
 
     def report(self, ended: RunState) -> dict[str, Any]:
         report: dict[str, Any] = self.api.result(DAG, ended.run_id, "report")
         return report
 
-    def link(self, run_id: str, task_id: str, name: str) -> str | None:
+    def link(self, run_id: str, task_id: str, name: str, *, dag_id: str = DAG) -> str | None:
         """Where a task's link of this name leads to; None where the task shows none."""
-        path = f"/api/v2/dags/{DAG}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}/links"
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task_id}/links"
         address: str | None = self.api.call("GET", path)["extra_links"].get(name)
         return address
 
@@ -92,18 +101,19 @@ class House:
 
     def token(self, **claims: Any) -> str:
         """The admin's token, or one that says something else of its bearer."""
-        secrets = state.read_secrets(state.locate(self.settings))
-        login = {"username": airflow_programs.ADMIN, "password": secrets["airflow_admin_password"]}
+        kept = state.read_secrets(state.locate(self.settings))
+        login = {"username": airflow_programs.ADMIN, "password": kept["airflow_admin_password"]}
         token = str(self.api.call("POST", "/auth/token", login)["access_token"])
         header, said = jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
-        return jwt.encode({**said, **claims}, secrets["airflow_jwt_secret"], algorithm=header["alg"], headers=header)
+        return jwt.encode({**said, **claims}, kept["airflow_jwt_secret"], algorithm=header["alg"], headers=header)
 
     def log(self, program: str) -> str:
         """The log of one of the deployment's programs."""
         return state.locate(self.settings).log_file(program).read_text(encoding="utf-8", errors="replace")
 
     def live_in_graph(self, source: str) -> Live:
-        """What a raw Cypher reader sees of a source: (uri, index, text) of the live chunks."""
+        """What a raw Cypher reader sees of a source: (uri, index, text) of the live chunks of the version that the
+        pointer node names."""
         settings = self.settings
         secret = settings.neo4j_password.get_secret_value()
         address = (settings.effective_neo4j_url, settings.effective_neo4j_user)
@@ -112,7 +122,9 @@ class House:
             driver.session(database=settings.effective_neo4j_database) as session,
         ):
             rows = session.run(
-                "MATCH (c:Chunk {live: true})-[:FROM_DOCUMENT]->(d:Document {source: $source}) "
+                "MATCH (i:Index {name: 'concordance'}) "
+                "MATCH (c:Chunk {live: true, index_version: i.version})-[:FROM_DOCUMENT]->"
+                "(d:Document {source: $source}) "
                 "RETURN d.uri AS uri, c.index AS index, c.text AS text",
                 source=source,
             )
