@@ -167,7 +167,7 @@ def _searching(shelf: shelves.Shelf) -> Iterator[readers.Readers]:
         for number, text, vector in zip(numbers, texts, model.encode(texts).tolist(), strict=True)
     ]
     folder = shelf.folder / f"readers-{uuid4()}"
-    with readers.readers(shelf.settings_file, queries, folder, applications=2) as reading:
+    with readers.readers(shelf.settings_file, queries, folder, applications=2, judged=False) as reading:
         yield reading
 
 

@@ -45,6 +45,7 @@ class Witness:
 
     ledger: Any
     graph: Any
+    judges: bool
     versions: tuple[int, ...] = ()
     wrong: tuple[str, ...] = ()
     _shown: list[tuple[IndexVersion, UUID]] = field(default_factory=list)
@@ -54,7 +55,8 @@ class Witness:
         with self.ledger.snapshot() as snapshot:
             self._shown = []
             yield snapshot
-            if self._shown:
+            self.versions = tuple({version.version for version, _ in self._shown})
+            if self._shown and self.judges:
                 self._judge(snapshot)
 
     def erased(self, document_ids: Collection[UUID]) -> Collection[UUID]:
@@ -72,7 +74,6 @@ class Witness:
         current = {chunk.chunk_id: chunk for chunk in snapshot.committed(live)}
         shown = [chunk_id for _, chunk_id in self._shown]
         generations = {(current[each].document_id, current[each].generation) for each in shown if each in current}
-        self.versions = tuple({version.version for version, _ in self._shown})
         truths = {
             "the version that was read is the snapshot's live one": self.versions == (live.version,),
             "every chunk shown is current in the snapshot": current.keys() >= set(shown),
@@ -102,6 +103,7 @@ class Order:
     versions: tuple[int, ...]
     applications: tuple[Path, ...]
     raw: tuple[Path, ...]
+    judged: bool
 
     @classmethod
     def read(cls, path: Path) -> Order:
@@ -112,6 +114,7 @@ class Order:
             tuple(told["versions"]),
             tuple(map(Path, told["applications"])),
             tuple(map(Path, told["raw"])),
+            told["judged"],
         )
 
 
@@ -131,7 +134,7 @@ def application(order: Order) -> Iterator[Answering]:
         return Precomputed(version.settings.model, by_text)
 
     with open_adapters(order.settings) as adapters:
-        witness = Witness(adapters.ledger, adapters.graph)
+        witness = Witness(adapters.ledger, adapters.graph, order.judged)
 
         def answer(query: Query) -> Answer:
             found = search(

@@ -103,9 +103,10 @@ def readers(
     applications: int,
     raw: int = 0,
     versions: Sequence[int] = (),
+    judged: bool = True,
 ) -> Iterator[Readers]:
     """Readers at work while the block runs; they end with it, and without an error. `versions`: those that raw readers
-    may come across."""
+    may come across. Answers are `judged` by all that is committed; where their time is measured, they are not."""
     folder.mkdir()
     files = {
         "applications": [folder / f"application-{number}.jsonl" for number in range(applications)],
@@ -115,6 +116,7 @@ def readers(
         "settings": str(settings_file),
         "queries": [asdict(query) for query in queries],
         "versions": list(versions),
+        "judged": judged,
         **{kind: list(map(str, paths)) for kind, paths in files.items()},
     }
     (folder / "order.json").write_text(json.dumps(order))
