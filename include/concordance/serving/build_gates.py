@@ -30,7 +30,9 @@ def build_gate_page(*, build_id: str, gate: str, settings: Settings) -> GatePage
 
 def parity_page(result: Mapping[str, Any], *, most_rows: int) -> GatePage:
     """The parity gate's result as facts and tables, at most `most_rows` rows each."""
-    said = {name: value for name, value in result.items() if name not in (*HEAD, "report")}
+    # The documents that it names are the lost ones; how many there are stands in the counts.
+    hidden = (*HEAD, "report", "documents", "counts")
+    said = {**result["counts"], **{name: value for name, value in result.items() if name not in hidden}}
     lost = [{"source": source, "document": each} for source, ids in said.pop("lost").items() for each in ids]
     listed = {"lost": lost[:most_rows], "findings": said.pop("findings")}
     passed = bool(result["passed"])

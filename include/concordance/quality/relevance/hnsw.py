@@ -41,7 +41,8 @@ class HnswRecall:
         if self.recall is not None and self.recall < settings.relevance_min_hnsw_recall:
             found.append(
                 f"HNSW finds {self.recall:.3f} of what exact search finds, less than "
-                f"{settings.relevance_min_hnsw_recall:g}: raise the index's m or ef, and build the version again"
+                f"{settings.relevance_min_hnsw_recall:g}: look at the collection's HNSW in the vector store "
+                "(m, ef_construct), and build the version again"
             )
         return found
 
