@@ -44,6 +44,7 @@ def test_a_store_that_is_not_there_is_asked_once_and_named_with_what_to_do(stack
     assert all("running?" in each.detail or "PostgreSQL up?" in each.detail for each in found)
 
 
+@pytest.mark.usefixtures("ledger")
 def test_status_is_unhealthy_when_a_service_runs_and_its_store_gives_no_answer(
     stack: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
