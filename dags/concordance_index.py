@@ -23,6 +23,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, dag, task
 
 import concordance_airflow as glue
+import concordance_forms as forms
 from concordance.pipeline.conf import checked_conf
 from concordance.reindex.conf import VersionConf
 
@@ -92,7 +93,7 @@ def act(
     description="One index version goes live, comes back or goes, after a person has approved it",
     doc_md=__doc__,
     schedule=None,
-    params=glue.version_form(),
+    params=forms.version_form(),
     default_args=glue.DEFAULT_ARGS,
     tags=["concordance", "index"],
     max_active_runs=4,

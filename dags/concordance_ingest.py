@@ -34,6 +34,7 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert
 
 import concordance_airflow as glue
+import concordance_forms as forms
 from concordance.pipeline.conf import run_conf
 from concordance.settings import load_settings
 from concordance.sources.declaration import load_declarations
@@ -208,7 +209,7 @@ def report(plan: Wire, shards: Wire, *, ti: Any = None) -> dict[str, Any]:
     description="Bring graph and vectors to what a source holds now",
     doc_md=__doc__,
     schedule=None,
-    params=glue.ingest_form(SOURCES),
+    params=forms.ingest_form(SOURCES),
     default_args=glue.DEFAULT_ARGS,
     tags=["concordance", "ingest"],
     # Runs of one source take turns by a lock in the ledger; sources may run beside each other, and wait for people.

@@ -34,6 +34,7 @@ from airflow.sdk import Asset, CronTriggerTimetable, TriggerRule, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 import concordance_airflow as glue
+import concordance_forms as forms
 from concordance.pipeline.conf import checked_conf
 from concordance.reindex.conf import ReindexConf
 from concordance.settings import load_settings
@@ -280,7 +281,7 @@ def report(dropped: Wire, *, run_id: Any = None, ti: Any = None) -> dict[str, An
     doc_md=__doc__,
     # A deployment that is new begins with the next night: left out, Airflow 3.3.2 makes up for the last one as well.
     schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=timedelta(0)),
-    params=glue.reindex_form(SOURCES),
+    params=forms.reindex_form(SOURCES),
     default_args=glue.DEFAULT_ARGS,
     tags=["concordance", "ingest", "index", "nightly"],
     # A night that takes longer than a day is not overtaken by the next.

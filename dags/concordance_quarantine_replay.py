@@ -17,6 +17,7 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 import concordance_airflow as glue
+import concordance_forms as forms
 from concordance.pipeline.conf import ReplayConf, checked_conf
 from concordance.settings import load_settings
 from concordance.sources.declaration import load_declarations
@@ -50,7 +51,7 @@ def sources_with_quarantine(*, run_id: Any = None, params: Any = None, dag_run: 
             title="Source",
             description_md="One of the declared sources; empty: all of them.",
         ),
-        **glue.quarantine_form(),
+        **forms.quarantine_form(),
     },
     default_args=glue.DEFAULT_ARGS,
     tags=["concordance", "quarantine"],

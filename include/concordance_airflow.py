@@ -1,7 +1,7 @@
 """The glue between Airflow and the product: everything that the DAGs share and that needs `airflow.sdk`.
 
-It turns the stores' Connections into settings, what may be asked into forms, and a stage into a task body with its
-timer and counters. It is imported at DAG parse: nothing heavy is imported here, and no connection is opened.
+It turns the stores' Connections into settings, and a stage into a task body with its timer and counters. It is
+imported at DAG parse: nothing heavy is imported here, and no connection is opened.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Connection, ExceptionRetryPolicy, Param, RetryAction, RetryDecision, RetryRule
+from airflow.sdk import Connection, ExceptionRetryPolicy, RetryAction, RetryDecision, RetryRule
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError, AirflowSkipException
 from airflow.sdk.observability import stats
 
 from concordance.errors import Leased, Misconfigured, Terminal, Transient, Unavailable
-from concordance.model import Reason
 from concordance.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -93,159 +92,6 @@ DEFAULT_ARGS: dict[str, Any] = {
     "retry_policy": RetryByError(),
     "execution_timeout": timedelta(minutes=30),
 }
-
-
-def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
-    """The trigger form of an ingest: the declared sources, and what `RunConf` knows."""
-    return {
-        "source": Param(
-            type="string", enum=sorted(sources), title="Source", description_md="One of the declared sources."
-        ),
-        "subpath": Param(
-            "",
-            type="string",
-            maxLength=4096,
-            pattern=r"^(?!/)(?!.*(^|/)\.\.?(/|$)).*$",
-            title="Part of the source",
-            description_md="A folder or document inside the source, for example `guides/install`; empty: all of it. "
-            "A run over a part deletes only inside it.",
-        ),
-        "mode": Param(
-            "incremental",
-            type="string",
-            enum=["incremental", "full"],
-            title="Mode",
-            description_md="`incremental` reads what the listing shows as changed; `full` reads everything.",
-        ),
-        "dry_run": Param(False, type="boolean", title="Dry run", description_md="Plan and report, write nothing."),
-        "exact": Param(
-            False,
-            type="boolean",
-            title="Exact",
-            description_md="With a dry run: extract and cut everything, so that the numbers are no estimates. A run by "
-            "this plan does not do that work again.",
-        ),
-        "max_documents": Param(
-            None,
-            type=["null", "integer"],
-            minimum=1,
-            maximum=100_000_000,
-            title="At most this many documents",
-            section="Limits",
-            description_md="Read at most this many added or changed documents; the next run sees the others.",
-        ),
-        "approved": Param(
-            False,
-            type="boolean",
-            title="Approved already",
-            section="Limits",
-            description_md="An unusual plan (many deletions or changes, much to read) waits for a person under "
-            "*Required Actions*. Set this after you looked at the plan of a dry run: then nobody is asked.",
-        ),
-        "only_quarantined": Param(
-            False,
-            type="boolean",
-            title="Only documents in quarantine",
-            section="Quarantine",
-            description_md="Try again what was rejected, and touch nothing else of the source.",
-        ),
-        **quarantine_form(),
-    }
-
-
-def quarantine_form() -> dict[str, Param]:
-    """Which documents in quarantine are meant."""
-    return {
-        "reason": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *(reason.value for reason in Reason)],
-            title="Rejected for this reason",
-            section="Quarantine",
-            description_md="A reason code, as `python -m concordance quarantine list` shows it; empty: any.",
-        ),
-        "older_than_hours": Param(
-            None,
-            type=["null", "number"],
-            minimum=0,
-            maximum=1_000_000,
-            title="In quarantine for this many hours or longer",
-            section="Quarantine",
-        ),
-    }
-
-
-def reindex_form(sources: Iterable[str]) -> dict[str, Param]:
-    """The trigger form of a night: what `ReindexConf` knows."""
-
-    def number(title: str, description: str, kind: str = "integer") -> Param:
-        return Param(
-            None,
-            type=["null", kind],
-            minimum=0,
-            maximum=10_000,
-            title=title,
-            section="The new version",
-            description_md=f"{description} Empty: as the settings say. Write it into the settings too, or the next "
-            "automatic night goes back to them.",
-        )
-
-    return {
-        "mode": Param(
-            "auto",
-            type="string",
-            enum=["auto", "refresh", "rebuild"],
-            title="Mode",
-            description_md="`auto` refreshes the sources, and builds a new version if what is frozen with the live one "
-            "has changed or the weekly night has come; `refresh` builds none; `rebuild` builds one whatever changed.",
-        ),
-        "source": Param(
-            None,
-            type=["null", "string"],
-            enum=[None, *sorted(sources)],
-            title="Refresh only this source",
-            description_md="Empty: every source that is declared with `schedule = true`.",
-        ),
-        "publish": Param(
-            True,
-            type="boolean",
-            title="Publish",
-            description_md="Off: the new version is built and checked, and held for `concordance_index`.",
-        ),
-        "chunk_min_tokens": number("Least tokens of a chunk", "Shorter ones are joined."),
-        "chunk_max_tokens": number("Most tokens of a chunk", "The model's window bounds it."),
-        "header_max_tokens": number("Most tokens of a chunk's header", "Title and headings above the text."),
-        "bm25_k1": number("BM25 k1", "Saturation of repeated words.", "number"),
-        "bm25_b": number("BM25 b", "Weight of a chunk's length, 0 to 1.", "number"),
-        "bm25_average_tokens": number("BM25 average length", "Mean terms of a chunk.", "number"),
-    }
-
-
-def version_form() -> dict[str, Param]:
-    """The trigger form for one index version: what `VersionConf` knows."""
-    return {
-        "action": Param(
-            type="string",
-            enum=["publish", "rollback", "drop"],
-            title="Action",
-            description_md="`publish` a version that was held, or whose gate failed; `rollback` to one that was live; "
-            "`drop` one that is not needed any more.",
-        ),
-        "version": Param(
-            type="integer",
-            minimum=1,
-            maximum=2**31 - 1,
-            title="Index version",
-            description_md="As `python -m concordance index list` shows it.",
-        ),
-        "accepts": Param(
-            "",
-            type="string",
-            maxLength=500,
-            title="Publish although it finds worse, because",
-            description_md="Only with `publish`: lets a failed relevance gate pass, and is kept with the build.",
-        ),
-    }
 
 
 def ingests(task_id: str, runs: Any, *, within: timedelta, doc_md: str) -> Any:

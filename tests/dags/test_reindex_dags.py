@@ -50,7 +50,7 @@ def form(params: Any) -> dict[str, Any]:
 def refreshed(night: ModuleType, monkeypatch: pytest.MonkeyPatch, **conf: Any) -> list[str]:
     sources = {name: SimpleNamespace(schedule=name != "by_hand") for name in ("notes", "by_hand", "archive")}
     monkeypatch.setattr(night, "SOURCES", sources)
-    params = {**form(night.glue.reindex_form(sources)), **conf}
+    params = {**form(night.forms.reindex_form(sources)), **conf}
     listed = night.scheduled_sources.function(run_id="r", params=params, dag_run=SimpleNamespace(conf=conf))
     assert [each["trigger_run_id"] for each in listed] == [f"r__{each['conf']['source']}" for each in listed]
     return [each["conf"]["source"] for each in listed]
