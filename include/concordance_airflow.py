@@ -315,6 +315,9 @@ class AirflowStats:
     def increment(self, name: str, n: int, tags: Mapping[str, str]) -> None:
         stats.incr(f"concordance.{name}", count=n, tags=dict(tags))
 
+    def gauge(self, name: str, value: float, tags: Mapping[str, str]) -> None:
+        stats.gauge(f"concordance.{name}", value, tags=dict(tags))
+
     def timing(self, name: str, milliseconds: float, tags: Mapping[str, str]) -> None:
         stats.timing(f"concordance.{name}", timedelta(milliseconds=milliseconds), tags=dict(tags))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from concordance.operations import telemetry
+from concordance.operations.metrics import METRICS
 from concordance.settings import ROOT, Settings
 
 
@@ -23,6 +24,9 @@ class Kept:
 
     def increment(self, name: str, n: int, tags: Mapping[str, str]) -> None:
         self.counted.append((name, n, dict(tags)))
+
+    def gauge(self, name: str, value: float, tags: Mapping[str, str]) -> None:
+        raise AssertionError("no level is reported here")
 
     def timing(self, name: str, milliseconds: float, tags: Mapping[str, str]) -> None:
         assert milliseconds >= 0
@@ -51,6 +55,13 @@ def statsd() -> Iterator[socket.socket]:
 def test_a_count_reaches_a_statsd_server_with_its_tags(statsd: socket.socket) -> None:
     telemetry.count("documents.quarantined", 3, source="notes", reason="too_large")
     assert statsd.recv(512) == b"concordance.documents.quarantined,source=notes,reason=too_large:3|c"
+
+
+def test_a_level_reaches_a_statsd_server_and_a_negative_one_is_a_defect(statsd: socket.socket) -> None:
+    telemetry.gauge("index.version", 7)
+    assert statsd.recv(512) == b"concordance.index.version:7|g"
+    with pytest.raises(ValueError, match="is a level and cannot be -1"):
+        telemetry.gauge("index.version", -1)
 
 
 def test_a_timer_reaches_a_statsd_server_in_milliseconds(statsd: socket.socket) -> None:
@@ -111,27 +122,31 @@ def test_a_tag_value_that_would_break_the_line_is_cleaned(value: str, sent: str)
 
 
 def test_an_unknown_metric_tag_or_kind_is_a_defect() -> None:
-    with pytest.raises(ValueError, match=r"no metric 'documents\.imagined'"):
+    with pytest.raises(ValueError, match=r"no counter 'documents\.imagined'"):
         telemetry.count("documents.imagined")
     with pytest.raises(ValueError, match="has the tags"):
         telemetry.count("documents.added", 1, uri="notes/1.md")
-    with pytest.raises(ValueError, match=r"no metric 'search\.duration' in count"):
+    with pytest.raises(ValueError, match=r"no counter 'search\.duration'"):
         telemetry.count("search.duration")
 
 
 def test_every_metric_says_what_it_means() -> None:
-    assert all(metric.help and metric.name == name for name, metric in telemetry.METRICS.items())
+    assert all(metric.help and metric.name == name for name, metric in METRICS.items())
 
 
 def _calls() -> Iterator[tuple[Path, str, set[str]]]:
-    """Every call of `telemetry.count`, `timing` and `timer` with a literal name: file, name, tags."""
+    """Every call of `telemetry.count`, `gauge`, `timing` and `timer` with a literal name: file, name, tags."""
     for path in sorted((ROOT / "include").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
                 continue
             is_ours = isinstance(node.func.value, ast.Name) and node.func.value.id == "telemetry"
-            if is_ours and node.func.attr in ("count", "timing", "timer") and isinstance(node.args[0], ast.Constant):
-                yield path, str(node.args[0].value), {str(keyword.arg) for keyword in node.keywords} - {"n"}
+            if (
+                is_ours
+                and node.func.attr in ("count", "gauge", "timing", "timer")
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                yield path, str(node.args[0].value), {str(keyword.arg) for keyword in node.keywords} - {"n", "value"}
 
 
 def test_every_metric_that_the_product_emits_is_entered_with_its_tags() -> None:
@@ -140,6 +155,6 @@ def test_every_metric_that_the_product_emits_is_entered_with_its_tags() -> None:
     wrong = [
         (str(path.relative_to(ROOT)), name, tags)
         for path, name, tags in calls
-        if name not in telemetry.METRICS or tags != set(telemetry.METRICS[name].tags)
+        if name not in METRICS or tags != set(METRICS[name].tags)
     ]
     assert wrong == []

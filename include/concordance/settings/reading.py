@@ -1,4 +1,4 @@
-"""What readers and operations need."""
+"""What readers need."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 
 class ReadingSettings(BaseModel):
-    """Limits of searches and pages, and where metrics and logs go."""
+    """Limits of searches and pages."""
 
     # search
     search_limit: int = Field(10, ge=1, le=1000)
@@ -27,9 +27,3 @@ class ReadingSettings(BaseModel):
     page_max_rows: int = Field(200, ge=1, le=10_000, description="of one table of a page")
     page_max_bytes: int = Field(10_000_000, ge=1_000, le=1_000_000_000, description="of what one page is made of")
     page_timeout_seconds: float = Field(10, ge=0.5, le=600, description="for one call of the ledger by a page")
-
-    # operations
-    statsd_host: str = Field("", description="empty: no StatsD outside Airflow")
-    statsd_prefix: str = Field("concordance", pattern="^[a-z][a-z0-9_]*$")
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-    run_deadline_seconds: float = Field(5400, ge=1, le=604_800)

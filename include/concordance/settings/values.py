@@ -11,13 +11,14 @@ from concordance import ids
 from concordance.errors import Misconfigured
 from concordance.settings.explaining import explained
 from concordance.settings.models import model_settings, parts
+from concordance.settings.operations import OperationsSettings
 from concordance.settings.reading import ReadingSettings
 from concordance.settings.runs import RunSettings
 from concordance.settings.stores import StoreSettings
 from concordance.settings.versions import VersionSettings
 
 
-class Settings(ReadingSettings, VersionSettings, RunSettings, StoreSettings):
+class Settings(OperationsSettings, ReadingSettings, VersionSettings, RunSettings, StoreSettings):
     """Every setting of the product."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
