@@ -35,6 +35,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 import concordance_airflow as glue
 import concordance_forms as forms
+from concordance.operations import correlation
 from concordance.pipeline.conf import checked_conf
 from concordance.reindex.conf import ReindexConf
 from concordance.settings import load_settings
@@ -59,7 +60,8 @@ def scheduled_sources(*, run_id: Any = None, params: Any = None, dag_run: Any = 
     if conf.mode == "rebuild":
         return []
     wanted = [name for name, each in SOURCES.items() if (name == conf.source if conf.source else each.schedule)]
-    return [{"trigger_run_id": f"{run_id}__{name}", "conf": {"source": name}} for name in sorted(wanted)]
+    carried = {"correlation_id": correlation.for_run(run_id)}
+    return [{"trigger_run_id": f"{run_id}__{name}", "conf": {"source": name, **carried}} for name in sorted(wanted)]
 
 
 @task(

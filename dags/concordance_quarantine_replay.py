@@ -18,6 +18,7 @@ from airflow.sdk import Param, dag, task
 
 import concordance_airflow as glue
 import concordance_forms as forms
+from concordance.operations import correlation
 from concordance.pipeline.conf import ReplayConf, checked_conf
 from concordance.settings import load_settings
 from concordance.sources.declaration import load_declarations
@@ -31,7 +32,10 @@ def sources_with_quarantine(*, run_id: Any = None, params: Any = None, dag_run: 
     with glue.opened() as opened:
         counts = opened.adapters.ledger.quarantine.count(conf.meant(conf.source))
         return [
-            {"trigger_run_id": f"{run_id}__{source}", "conf": conf.run_conf(source)}
+            {
+                "trigger_run_id": f"{run_id}__{source}",
+                "conf": {**conf.run_conf(source), "correlation_id": correlation.for_run(run_id)},
+            }
             for source in counts
             if source in opened.adapters.declarations
         ]

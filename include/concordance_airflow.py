@@ -6,19 +6,20 @@ imported at DAG parse: nothing heavy is imported here, and no connection is open
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
+import structlog
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Connection, ExceptionRetryPolicy, RetryAction, RetryDecision, RetryRule
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError, AirflowSkipException
 from airflow.sdk.observability import stats
 
 from concordance.errors import Leased, Misconfigured, Terminal, Transient, Unavailable
+from concordance.operations import correlation
 from concordance.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from concordance.pipeline.references import PlanReference, RunRequest, ShardReference
     from concordance.pipeline.run import Tools
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 OWNER = "concordance"
 NEO4J_CONNECTION = "neo4j_default"
@@ -378,7 +379,13 @@ def label(text: str) -> None:
 async def run_is_late(context: Mapping[str, Any] | None = None) -> str:
     """Called by the triggerer when a run passes its deadline: one log line and one counter."""
     run = (context or {}).get("dag_run") or {}
-    late = f"{run.get('dag_id', 'unknown')} {run.get('dag_run_id', 'unknown')}"
-    log.error("The run %s is past its deadline and not published: look at its grid for the task that waits", late)
+    dag, name = str(run.get("dag_id", "unknown")), str(run.get("dag_run_id", "unknown"))
+    late = f"{dag} {name}"
+    log.error(
+        "a run is past its deadline and not published: look at its grid for the task that waits",
+        dag=dag,
+        run=name,
+        correlation_id=(run.get("conf") or {}).get("correlation_id") or correlation.of_run(name),
+    )
     stats.incr("concordance.run.late", tags={"dag_id": str(run.get("dag_id", "unknown"))})
     return late

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from airflow.sdk import Param
 
 from concordance.model import Reason
+from concordance.operations.correlation import ID_PATTERN
 
 
 def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
@@ -64,6 +65,15 @@ def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
             description_md="Try again what was rejected, and touch nothing else of the source.",
         ),
         **quarantine_form(),
+        "correlation_id": Param(
+            None,
+            type=["null", "string"],
+            pattern=ID_PATTERN,
+            title="Correlation id",
+            section="Operations",
+            description_md="What the lines and calls of this run carry: 16 hexadecimal digits, from whoever triggers "
+            "it for something larger; empty: made from the run's name.",
+        ),
     }
 
 

@@ -31,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OK
     except Exception as error:
         if arguments.debug:
-            import traceback
+            from concordance.operations.tracebacks import as_text
 
-            traceback.print_exc()
+            print(as_text(error), file=sys.stderr)
         print(f"concordance {arguments.command}: {_sentence(error)}", file=sys.stderr)
         return exit_code(error)
 

@@ -8,7 +8,6 @@ a clock that is set back does not keep a circuit open.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,11 +17,12 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 import pybreaker
+import structlog
 
 from concordance.errors import Unavailable
 from concordance.operations import telemetry
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class CircuitOpen(Unavailable):
@@ -152,7 +152,7 @@ class Circuit:
         if condition is Condition.OPEN:
             self._opened, self._opened_at = self._now(), datetime.now(UTC)
         log = _log.warning if condition is Condition.OPEN else _log.info
-        log("the circuit of the %s at %s is %s", self._store, self._address, condition)
+        log("a circuit changed", store=str(self._store), address=self._address, circuit=str(condition))
         telemetry.count("store.circuit", store=self._store, state=condition)
 
 

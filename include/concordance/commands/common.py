@@ -71,26 +71,28 @@ def who() -> str:
 
 def read_settings(arguments: argparse.Namespace) -> Settings:
     """The settings; logging is configured as they and the arguments say. Raises `Misconfigured`."""
-    from concordance.operations.logs import configure_logs
+    from concordance.operations.logs import configure_from
     from concordance.settings import load_settings
 
     settings = load_settings()
     # People at a terminal read answers; what happens on the way is shown when they ask for it.
     level = "DEBUG" if arguments.debug else settings.log_level if arguments.verbose else "WARNING"
-    configure_logs(level=level)
+    configure_from(settings, level=level)
     return settings
 
 
 @contextmanager
 def adapters_of(arguments: argparse.Namespace) -> Iterator[tuple[Adapters, Settings]]:
     """Ledger, stores, embedder and sources as the settings name them, with metrics; all closed with the block."""
-    from concordance.operations import telemetry
+    from concordance.operations import correlation, telemetry
     from concordance.pipeline.adapters import open_adapters
 
     settings = read_settings(arguments)
     telemetry.configure(settings)
+    # A run that is taken up again by its name goes on under its own id.
+    trigger = getattr(arguments, "run_id", None) or new_run_id("cli")
     try:
-        with open_adapters(settings) as adapters:
+        with correlation.bound(correlation_id=correlation.of_run(trigger)), open_adapters(settings) as adapters:
             yield adapters, settings
     finally:
         telemetry.close()

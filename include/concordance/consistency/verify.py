@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -33,6 +32,7 @@ from concordance.errors import Misconfigured
 from concordance.ledger.reading import Promise
 from concordance.model import GenerationKey, IndexVersion, VectorFault
 from concordance.operations import telemetry
+from concordance.operations.correlation import Threads
 from concordance.staging import Staging
 from concordance.stores.ports import GraphStore, VectorStore
 
@@ -252,7 +252,7 @@ class _Verifying:
 
     def _fold(self, version: IndexVersion, buckets: Buckets, seen: SetComparison) -> list[int]:
         """The ranges in which the three differ at first sight. All three are read at once."""
-        with self.ledger.snapshot() as snapshot, ThreadPoolExecutor(2, thread_name_prefix="fold") as pool:
+        with self.ledger.snapshot() as snapshot, Threads(2, thread_name_prefix="fold") as pool:
             moving = frozenset(snapshot.in_flight(version))
             # What is current belongs to the comparison, also while it waits to be settled.
             left_out = moving - current_of(snapshot, version, moving)

@@ -20,6 +20,7 @@ from concordance.circuit import Circuit
 from concordance.errors import OutcomeUnknown
 from concordance.ledger.connections import Connections, PatientConnection
 from concordance.ledger.translate_postgres import translated
+from concordance.operations import correlation
 from concordance.resilience import Policy, Store, StoreCalls
 from concordance.settings import Settings
 
@@ -37,7 +38,7 @@ def connection_string(url: str, password: str) -> str:
         user=parts.username or "",
         dbname=parts.path.lstrip("/"),
         password=password or None,
-        application_name="concordance",
+        application_name=correlation.PROGRAM,
     )
 
 
@@ -165,10 +166,14 @@ def _begin(connection: PatientConnection, isolation: str, statement_seconds: flo
     # One round trip, and gone with the transaction. A lock is waited for a little shorter than a statement may take, so
     # that a race lost to another transaction is told from a server that is too slow.
     connection.execute(
-        sql.SQL("BEGIN ISOLATION LEVEL {}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}").format(
+        sql.SQL(
+            "BEGIN ISOLATION LEVEL {}; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; "
+            "SET LOCAL application_name = {}"
+        ).format(
             sql.SQL(isolation),
             sql.Literal(round(statement_seconds * 1000)),
             sql.Literal(round(statement_seconds * _LOCK_SHARE * 1000)),
+            sql.Literal(correlation.carried().application_name),
         )
     )
 

@@ -64,6 +64,9 @@ def program(settings: Settings, state: State, *, secrets: Mapping[str, str], run
         "log_timezone": "UTC",
         # A statement that fails is not logged with its text: it may hold what a document says.
         "log_min_error_statement": "panic",
+        # Nor the row that it failed for. Each line begins with the application's name: it tells the run.
+        "log_error_verbosity": "terse",
+        "log_line_prefix": "%m [%p] %a: ",
         "log_checkpoints": "off",
     }
     argv = (str(_binary("postgres")), "-D", str(data), *(f"--{name}={value}" for name, value in options.items()))

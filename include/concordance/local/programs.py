@@ -52,10 +52,10 @@ def vectors(settings: Settings, state: State, secrets: Mapping[str, str]) -> Pro
     """The Qdrant gateway as a program of the stack."""
     folder = state.path / "vectors"
     port, key = settings.qdrant_port, secrets["qdrant_api_key"]
-    module = "concordance.local.gateway"
+    command = (sys.executable, "-m", "concordance.local.gateway", "--log-level", settings.log_level)
     return Program(
         name="vectors",
-        argv=(sys.executable, "-m", module, "--data", str(folder / "data"), "--port", str(port)),
+        argv=(*command, "--data", str(folder / "data"), "--port", str(port)),
         directory=folder,
         environment={"CONCORDANCE_QDRANT_API_KEY": key},
         ports={"qdrant_port": port},

@@ -60,10 +60,10 @@ def write_configuration(state: State, programs: Sequence[Program], *, settings: 
     """Write the supervisor's configuration with these programs, and how each of them is started."""
     for program in programs:
         launch.write(state, program.name, program.launch(state))
-    write_private(state.run / "supervisord.conf", _configuration(programs, settings.stack_log_bytes))
+    write_private(state.run / "supervisord.conf", _configuration(programs, settings))
 
 
-def _configuration(programs: Sequence[Program], log_bytes: int) -> str:
+def _configuration(programs: Sequence[Program], settings: Settings) -> str:
     # Every path is relative to the folder that the supervisor runs in.
     lines = [
         "[unix_http_server]",
@@ -74,8 +74,8 @@ def _configuration(programs: Sequence[Program], log_bytes: int) -> str:
         "[supervisord]",
         "pidfile = supervisord.pid",
         "logfile = ../logs/supervisord.log",
-        f"logfile_maxbytes = {log_bytes}",
-        "logfile_backups = 1",
+        f"logfile_maxbytes = {settings.stack_log_bytes}",
+        f"logfile_backups = {settings.stack_log_backups}",
         "umask = 077",
         *(["user = root"] if os.geteuid() == 0 else []),
     ]
@@ -93,8 +93,8 @@ def _configuration(programs: Sequence[Program], log_bytes: int) -> str:
             f"stopasgroup = {str(program.stop_children).lower()}",
             "killasgroup = true",
             f"stdout_logfile = ../logs/{program.name}.log",
-            f"stdout_logfile_maxbytes = {log_bytes}",
-            "stdout_logfile_backups = 3",
+            f"stdout_logfile_maxbytes = {settings.stack_log_bytes}",
+            f"stdout_logfile_backups = {settings.stack_log_backups}",
             "redirect_stderr = true",
         ]
     return "\n".join(lines) + "\n"

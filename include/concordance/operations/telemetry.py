@@ -8,17 +8,19 @@ Airflow's processes put their own in its place with `use`.
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import structlog
+
+from concordance.operations import correlation
 from concordance.operations.metrics import METRICS, Kind
 from concordance.settings import Settings
 
-_log = logging.getLogger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class Backend(Protocol):
@@ -84,7 +86,7 @@ def configure(settings: Settings) -> None:
     try:
         client = statsd.StatsClient(settings.statsd_host, settings.statsd_port, prefix=settings.statsd_prefix)
     except OSError as error:
-        _log.warning("no metrics: statsd_host cannot be resolved (%s): correct the setting", type(error).__name__)
+        _log.warning("no metrics: statsd_host cannot be resolved: correct the setting", error=type(error).__name__)
         return
     use(StatsdBackend(client))
 
@@ -129,10 +131,10 @@ def timer(name: str, **tags: str) -> Iterator[None]:
 
 @contextmanager
 def stage(name: str, *, source: str) -> Iterator[None]:
-    """Report a stage: its duration, and whether it finished or failed."""
+    """Report a stage: its duration, and whether it finished or failed; its lines and calls carry its name."""
     outcome = "failed"
     try:
-        with timer("stage.duration", stage=name, source=source):
+        with correlation.stage(name, source=source), timer("stage.duration", stage=name, source=source):
             yield
         outcome = "finished"
     finally:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,8 +31,15 @@ def serve(requests: IO[bytes], answers: IO[bytes], *, cpu_seconds: int) -> None:
         header = frames.unpack_header(requests.read(header_bytes))
         content = requests.read(body_bytes)
         allow_cpu(cpu_seconds)
+        began, cpu_began = time.monotonic(), time.process_time()
         answer, text = _answer(header, content)
-        answers.write(frames.pack({**answer, "asked": header["asked"]}, text))
+        # Its line of the log, which the parent writes: numbers, and the id that it was given.
+        line = {
+            "correlation_id": header.get("correlation_id", ""),
+            "seconds": round(time.monotonic() - began, 4),
+            "cpu_seconds": round(time.process_time() - cpu_began, 4),
+        }
+        answers.write(frames.pack({**answer, "asked": header["asked"], "line": line}, text))
         answers.flush()
 
 

@@ -14,14 +14,19 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+import structlog
+
 from concordance.errors import PoisonDocument
 from concordance.model import ParsedDocument, RawDocument, Reason
+from concordance.operations import correlation
 from concordance.parsing.confinement import ChildEnded, ConfinedChild
 from concordance.parsing.inline import MAX_TARGET_CHARACTERS, MAX_TARGETS
 from concordance.parsing.limits import Limits
 from concordance.parsing.markdown import MAX_TITLE_CHARACTERS
 from concordance.parsing.restrictions import Restriction
 from concordance.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 _ADVICE = {
     Reason.UNKNOWN_FORMAT: "convert it to a known format, or leave it out by the source's glob",
@@ -85,15 +90,32 @@ class Parser:
     def _ask(self, raw: RawDocument) -> tuple[dict[str, Any], bytes]:
         if self._child.resident_bytes > self._recycle_bytes:
             self._child.stop()
-        request = {"media_type": raw.media_type, "name": raw.uri[-255:], "limits": self._limits}
+        request = {
+            "media_type": raw.media_type,
+            "name": raw.uri[-255:],
+            "limits": self._limits,
+            "correlation_id": correlation.current_id(),
+        }
         while True:
             served = self._child.served
             try:
-                return self._child.ask(request, raw.content)
+                header, body = self._child.ask(request, raw.content)
+                _tell(header, child=self._child.pid, size_bytes=len(raw.content))
+                return header, body
             except ChildEnded as ended:
+                log.warning("the parser's process ended", reason=str(ended.reason), size_bytes=len(raw.content))
                 if served and ended.reason != Reason.PARSER_TIMEOUT:
                     continue
                 raise _poison(raw.uri, ended.reason, ended.detail) from None
+
+
+def _tell(header: dict[str, Any], *, child: int | None, size_bytes: int) -> None:
+    """Write the child's line, as far as it is one: what it says is numbers, and the id that it was given."""
+    line = header.get("line")
+    if isinstance(line, dict) and line.get("correlation_id") == correlation.current_id():
+        numbers = {name: line.get(name) for name in ("seconds", "cpu_seconds")}
+        if all(isinstance(number, (int, float)) for number in numbers.values()):
+            log.debug("the parser's process read a document", child=child, size_bytes=size_bytes, **numbers)
 
 
 def _checked(header: dict[str, Any], body: bytes, *, title: str | None) -> ParsedDocument | None:

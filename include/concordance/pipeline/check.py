@@ -5,7 +5,6 @@ The gates' content is in `quality`, what they look at in `gate_frames`; here wha
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from concordance.pipeline.gate_frames import ArtefactFrames, counts_frame, curre
 from concordance.pipeline.index import canaries_of
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import GateReport, PlanReference, ShardReference
+from concordance.pipeline.rejected import tell_rejected
 from concordance.pipeline.version import version_of
 from concordance.quality import GateResult, Origin, gates
 from concordance.settings import Settings
@@ -136,8 +136,6 @@ def _carry_out(
     settings: Settings,
 ) -> GateReport:
     telemetry.count("gate.passed" if result.passed else "gate.failed", 1, gate=result.gate, source=plan.source)
-    for reason, rejected in Counter(result.rejected.values()).items():
-        telemetry.count("documents.quarantined", rejected, source=plan.source, reason=reason)
     content = ids.canonical_json(result.as_json(max_documents=settings.gate_report_documents)).encode()
     kept = adapters.staging.put(
         "gate", [str(plan.plan_id), ids.bytes_digest(content)], content, rows=result.evaluated, suffix=".json"
@@ -164,6 +162,7 @@ def _carry_out(
             rejections=rejections,
             rejected_under=rejected_under(version, settings, adapters.declarations[plan.source]),
         )
+    tell_rejected(rejections, source=plan.source)
     if not result.passed:
         _refuse(plan, f"{result.message} (report: {kept.path} in the staging area)", adapters)
     _require_enough(plan, adapters, settings)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from concordance.errors import Misconfigured
 from concordance.model import QuarantineFilter, Reason
+from concordance.operations.correlation import ID_PATTERN
 from concordance.sources.subpath import normalise_subpath
 
 if TYPE_CHECKING:
@@ -40,14 +41,15 @@ class RunConf(_QuarantineConf):
     approved: bool = False
     max_documents: int | None = Field(None, ge=1, le=100_000_000)
     only_quarantined: bool = False
+    correlation_id: str | None = Field(None, pattern=ID_PATTERN)
 
     def request(self, run_id: str) -> RunRequest:
         """The request of the run of this name."""
         from concordance.pipeline.references import RunRequest
 
         replay = self.meant(self.source) if self.only_quarantined else None
-        chosen = self.model_dump(exclude={"exact", "only_quarantined", *_QuarantineConf.model_fields})
-        return RunRequest(run_id=run_id, **chosen, replay=replay)
+        chosen = self.model_dump(exclude={"exact", "only_quarantined", "correlation_id", *_QuarantineConf.model_fields})
+        return RunRequest(run_id=run_id, **chosen, replay=replay, correlation_id=self.correlation_id or "")
 
     @model_validator(mode="after")
     def _chooses_from_the_quarantine(self) -> Self:

@@ -28,6 +28,7 @@ from concordance.pipeline.barred import take_back_erased
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
+from concordance.pipeline.rejected import tell_rejected
 from concordance.pipeline.version import read_beside, version_of
 from concordance.settings import Settings
 from concordance.slices import slices
@@ -164,13 +165,13 @@ def _quarantine(
     stamps = {row["document_id"]: row["stamp"] for row in documents}
     poisoned = sorted({row["document_id"] for row in chunks if row["text_digest"] in refused})
     detail = f"{version.settings.model.name} gave no finite unit vector for one of its texts"
+    rejections = [
+        Rejection(UUID(key), "embed", Reason.BAD_VECTOR, detail, stamps[key], shard.chunks.path) for key in poisoned
+    ]
     with fault_points.around("plan.quarantine"):
         adapters.ledger.plans.quarantine(
             plan.plan_id,
-            [
-                Rejection(UUID(key), "embed", Reason.BAD_VECTOR, detail, stamps[key], shard.chunks.path)
-                for key in poisoned
-            ],
+            rejections,
             rejected_under=rejected_under(version, settings, adapters.declarations[plan.source]),
         )
-    telemetry.count("documents.quarantined", len(poisoned), source=plan.source, reason=Reason.BAD_VECTOR)
+    tell_rejected(rejections, source=plan.source)

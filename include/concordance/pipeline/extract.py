@@ -6,7 +6,6 @@ becomes depends on nothing but its own bytes and metadata and on what is frozen 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,7 +16,7 @@ from concordance.chunking.splitter import Chunker
 from concordance.chunking.tokens import load_tokenizer
 from concordance.errors import PoisonDocument
 from concordance.model import Chunk, Entity, IndexVersion, Link, PlanEntry, RawDocument, Reason, Rejection
-from concordance.operations import telemetry
+from concordance.operations import correlation
 from concordance.parsing.boilerplate import strip_blocks
 from concordance.parsing.links import resolve_links
 from concordance.parsing.parser import Parser
@@ -30,6 +29,7 @@ from concordance.pipeline.index import Frozen, frozen_with
 from concordance.pipeline.metadata import check_count, with_clean_names
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
+from concordance.pipeline.rejected import tell_rejected
 from concordance.pipeline.version import version_of
 from concordance.quality.texts import measure
 from concordance.settings import Settings
@@ -227,25 +227,33 @@ def _quarantine(
     under = rejected_under(version, settings, adapters.declarations[plan.source])
     with fault_points.around("plan.quarantine"):
         adapters.ledger.plans.quarantine(plan.plan_id, rejections, rejected_under=under)
-    for reason, rejected in Counter(rejection.reason for rejection in rejections).items():
-        telemetry.count("documents.quarantined", rejected, source=plan.source, reason=reason)
+    tell_rejected(rejections, source=plan.source)
 
 
 def _each(
     entries: list[PlanEntry], source: Source, extractor: _Extractor
 ) -> Iterator[tuple[PlanEntry, PoisonDocument | tuple[Row, list[Row]]]]:
     for entry in entries:
-        try:
-            raw = source.read(entry.uri)
-            check_count(raw, max_names=extractor.settings.max_names_per_document)
-            raw = with_clean_names(raw)
-            if raw.stamp is not None:
-                # What was read is what is loaded, or rejected, under its own stamp: the listing's may be of something
-                # else by now, which would then never be read.
-                entry = replace(entry, stamp=raw.stamp)
-            yield entry, extractor.rows(entry, raw)
-        except PoisonDocument as poison:
-            yield entry, poison
+        # Only while it is read: what a generator binds would be bound for its caller as well.
+        with correlation.bound(document_id=str(entry.document_id)):
+            read = _read(entry, source, extractor)
+        yield read
+
+
+def _read(
+    entry: PlanEntry, source: Source, extractor: _Extractor
+) -> tuple[PlanEntry, PoisonDocument | tuple[Row, list[Row]]]:
+    try:
+        raw = source.read(entry.uri)
+        check_count(raw, max_names=extractor.settings.max_names_per_document)
+        raw = with_clean_names(raw)
+        if raw.stamp is not None:
+            # What was read is what is loaded, or rejected, under its own stamp: the listing's may be of something
+            # else by now, which would then never be read.
+            entry = replace(entry, stamp=raw.stamp)
+        return entry, extractor.rows(entry, raw)
+    except PoisonDocument as poison:
+        return entry, poison
 
 
 def _pair(entity: Entity) -> list[str]:

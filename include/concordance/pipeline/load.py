@@ -27,6 +27,7 @@ from concordance.pipeline.isolation import Refusal, write_isolating
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.read_back import compare_stores, expected_of
 from concordance.pipeline.references import PlanReference, ShardReference
+from concordance.pipeline.rejected import tell_rejected
 from concordance.pipeline.rows import NamedDocument, PreparedDocument, merge, name
 from concordance.pipeline.version import version_of
 from concordance.settings import Settings
@@ -167,7 +168,7 @@ class _Loading:
                 rejection,
                 rejected_under=rejected_under(self.version, self.settings, declaration),
             )
-        telemetry.count("documents.quarantined", source=self.plan.source, reason=reason)
+        tell_rejected([rejection], source=self.plan.source)
 
     def _read_back(self, documents: Sequence[NamedDocument]) -> list[dict[str, Any]]:
         """Read both stores against the manifest. Raises `Unavailable` when a row that was just written is not there."""

@@ -167,7 +167,8 @@ def _as_planned(plan_id: UUID, run_id: str, adapters: Adapters) -> tuple[RunRequ
     if kept is None:
         raise Misconfigured(f"There is no plan {plan_id} that can be done: `plan` makes one and prints its id")
     asked, planned = RunRequest.from_json(kept[0]), PlanReference.from_json(kept[1])
-    return replace(asked, run_id=run_id, dry_run=False, plan_id=plan_id), planned
+    asked = replace(asked, run_id=run_id, dry_run=False, plan_id=plan_id, correlation_id="")
+    return asked, planned
 
 
 def _moved_since(planned: PlanReference, now: PlanReference) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from concordance.model import QuarantineFilter
+from concordance.operations import correlation
 from concordance.staging import Artefact
 
 
@@ -16,7 +17,8 @@ class RunRequest:
 
     `approved`: a person has agreed to what is unusual about the plan. With `replay` the run tries again what is meant
     of the source's quarantine, and touches nothing else. With `plan_id` it does exactly what that plan said, by its
-    run's request.
+    run's request. `correlation_id` is what its lines and calls carry, its trigger's by default: not a part of what is
+    asked for.
     """
 
     source: str
@@ -28,6 +30,11 @@ class RunRequest:
     max_documents: int | None = None
     replay: QuarantineFilter | None = None
     plan_id: UUID | None = None
+    correlation_id: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.correlation_id:
+            object.__setattr__(self, "correlation_id", correlation.for_run(self.run_id))
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from concordance.errors import Terminal, Transient
-from concordance.operations import telemetry
+from concordance.operations import correlation, telemetry
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.check import check_chunks, check_documents, check_stores
 from concordance.pipeline.embed import embed
@@ -45,7 +45,10 @@ def ingest(request: RunRequest, *, adapters: Adapters, settings: Settings) -> Ru
     or a new run is needed.
     """
     tools: Tools = {"adapters": adapters, "settings": settings}
-    with ending(request, adapters=adapters):
+    with (
+        correlation.bound(correlation_id=request.correlation_id, run=request.run_id),
+        ending(request, adapters=adapters),
+    ):
         with telemetry.stage("plan", source=request.source):
             plan = make_plan(request, **tools)
         shards: list[ShardReference] = []
@@ -74,20 +77,30 @@ def ending(request: RunRequest, *, adapters: Adapters) -> Iterator[None]:
 def walk(plan: PlanReference, tools: Tools, *, first: FirstStage = extract) -> list[ShardReference]:
     """The stages of a plan that has something to do. The `first` one makes the documents and chunks."""
     with telemetry.stage(first.__name__, source=plan.source):
-        shards = [first(plan, shard, **tools) for shard in range(plan.shards)]
+        shards = _in_turn(first, plan, range(plan.shards), tools)
     with telemetry.stage("check_documents", source=plan.source):
         check_documents(plan, shards, **tools)
     with telemetry.stage("embed", source=plan.source):
-        shards = [embed(plan, shard, **tools) for shard in shards]
+        shards = _in_turn(embed, plan, shards, tools)
     with telemetry.stage("check_chunks", source=plan.source):
         check_chunks(plan, shards, **tools)
     with telemetry.stage("load", source=plan.source):
-        shards = [load(plan, shard, **tools) for shard in shards]
+        shards = _in_turn(load, plan, shards, tools)
     with telemetry.stage("check_stores", source=plan.source):
         check_stores(plan, shards, **tools)
     with telemetry.stage("publish", source=plan.source):
         publish(plan, **tools)
     return shards
+
+
+def _in_turn(
+    stage: Callable[..., ShardReference], plan: PlanReference, shards: Iterable[Any], tools: Tools
+) -> list[ShardReference]:
+    done = []
+    for number, shard in enumerate(shards):
+        with correlation.bound(shard=number):
+            done.append(stage(plan, shard, **tools))
+    return done
 
 
 def tidy(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> None:

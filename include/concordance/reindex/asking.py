@@ -7,11 +7,11 @@ looked at for leaks; then it is asked the same as a reader of another tenant, an
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from concordance.ledger.reading import Snapshot
 from concordance.model import IndexVersion, SparseVector, Vector
+from concordance.operations.correlation import Threads
 from concordance.pipeline.adapters import Adapters
 from concordance.quality.relevance import (
     DEPTH,
@@ -69,7 +69,7 @@ class Asking:
 
     def ask_all(self, questions: Sequence[Question]) -> list[Asked]:
         """The answers in the order of the questions, some of which are asked at once. Raises `Unavailable`."""
-        with ThreadPoolExecutor(self._settings.relevance_threads) as threads:
+        with Threads(self._settings.relevance_threads) as threads:
             asked = [threads.submit(self._ask, question) for question in questions]
             try:
                 return [each.result() for each in asked]

@@ -19,6 +19,7 @@ from concordance.errors import Conflict, Misconfigured
 from concordance.ledger.building import CARRY, Difference
 from concordance.ledger.plans import PlanCounts
 from concordance.model import Action, IndexSettings, IndexVersion, PlanEntry
+from concordance.operations import correlation
 from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.compare import cut_into_shards
@@ -208,7 +209,11 @@ def _plan(
 ) -> PlanReference:
     run_id = f"{build.build_id}__{source}__{secrets.token_hex(4)}"
     adapters.ledger.runs.open(
-        run_id=run_id, source=source, tenant=tenant, request=build.as_json(), build_id=build.build_id
+        run_id=run_id,
+        source=source,
+        tenant=tenant,
+        request={**build.as_json(), "correlation_id": correlation.for_run(build.build_id)},
+        build_id=build.build_id,
     )
     with fault_points.around("plan.draw"):
         drawn = adapters.ledger.plans.draw(run_id=run_id, source=source, scope="", version=version)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from concordance.operations import correlation
+
 OVERRIDES = ("chunk_min_tokens", "chunk_max_tokens", "header_max_tokens", "bm25_k1", "bm25_b", "bm25_average_tokens")
 
 
@@ -26,6 +28,12 @@ class BuildRequest:
     publish: bool = True
     accepts: str = ""
     requested_by: str = ""
+    correlation_id: str = field(default="", compare=False)
+    """What its lines and calls carry, by default what its trigger does."""
+
+    def __post_init__(self) -> None:
+        if not self.correlation_id:
+            object.__setattr__(self, "correlation_id", correlation.for_run(self.build_id))
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

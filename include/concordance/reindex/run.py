@@ -10,6 +10,7 @@ from typing import Any
 from concordance import fault_points
 from concordance.errors import ConcordanceError, Conflict, GateFailed, Terminal
 from concordance.model import IndexVersion
+from concordance.operations import correlation
 from concordance.pipeline.adapters import Adapters
 from concordance.reindex.build import begin
 from concordance.reindex.catch_up import catch_up
@@ -27,7 +28,10 @@ def build(request: BuildRequest, *, adapters: Adapters, settings: Settings) -> B
     Raises what the steps raise: after a `Transient` error the same call may succeed. A gate that fails raises
     `GateFailed`: the live version is as it was, and the report says what was found.
     """
-    with ending(request.build_id, adapters=adapters):
+    with (
+        correlation.bound(correlation_id=request.correlation_id, run=request.build_id),
+        ending(request.build_id, adapters=adapters),
+    ):
         begun = begin(request, adapters=adapters, settings=settings)
         if begun is None:
             return finish(request.build_id, "nothing", adapters=adapters)

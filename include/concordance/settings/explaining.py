@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
+_URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s/:@]{0,200}):[^\s/@]{1,500}@", re.IGNORECASE)
+MASK = "********"
 ENVIRONMENT_PREFIX = "AIRFLOW__CONCORDANCE__"
 
 
@@ -39,9 +42,14 @@ def _allowed(field: FieldInfo) -> str:
     return "; allowed: " + ", ".join(f"{word} {bound}" for word, bound in bounds.items()) if bounds else ""
 
 
+def without_url_passwords(text: str) -> str:
+    """The text, with the passwords of its URLs masked."""
+    return _URL_PASSWORD.sub(rf"\1:{MASK}@", text)
+
+
 def masked(name: str, value: Any, fields: Mapping[str, FieldInfo]) -> str:
     """The value as a person may see it: a secret only as being there or not."""
     if name not in fields or fields[name].annotation is not SecretStr:
-        return str(value)
+        return without_url_passwords(str(value))
     plain = value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
-    return "********" if plain else "(not set)"
+    return MASK if plain else "(not set)"

@@ -42,9 +42,8 @@ class StoreSettings(BaseModel):
     graph_heap_bytes: int = Field(1024 * 1024 * 1024, ge=256 * 1024 * 1024, le=256 * 1024 * 1024 * 1024)
     stack_min_free_bytes: int = Field(500_000_000, ge=0, le=1_000_000_000_000, description="`up` refuses a fuller disk")
     stack_start_seconds: float = Field(120, ge=1, le=3600, description="for one program to answer, and for the lock")
-    stack_log_bytes: int = Field(
-        10_000_000, ge=100_000, le=1_000_000_000, description="of one program; 3 older ones stay"
-    )
+    stack_log_bytes: int = Field(10_000_000, ge=100_000, le=1_000_000_000, description="of one program's log file")
+    stack_log_backups: int = Field(3, ge=1, le=1000, description="older log files of one program that stay")
 
     # the stores; empty addresses mean the local stack's
     ledger_url: Url = Field("", description="postgresql://user@host:port/database")

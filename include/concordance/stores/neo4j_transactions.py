@@ -18,6 +18,7 @@ import neo4j
 
 from concordance.circuit import Circuit
 from concordance.errors import ConcordanceError
+from concordance.operations import correlation
 from concordance.resilience import Policy, Store, StoreCalls
 from concordance.settings import Settings
 from concordance.stores import cypher
@@ -99,7 +100,7 @@ class Transactions:
         self.read(what, lambda tx: tx.run(cypher.PING).consume())
         try:
             with self._driver.session(database=self._database, default_access_mode=neo4j.READ_ACCESS) as session:
-                transaction = session.begin_transaction(timeout=STREAM_SECONDS)
+                transaction = session.begin_transaction(metadata=_metadata(), timeout=STREAM_SECONDS)
                 with _answers_within(transaction, STREAM_SECONDS, self.seconds), transaction:
                     yield from rows(transaction)
         except ConcordanceError:
@@ -122,7 +123,7 @@ class Transactions:
             ) as session:
                 # The begin travels with the first query: there is no answer to wait for before its limits are set.
                 with session._pipelined_begin:
-                    transaction = session.begin_transaction(timeout=seconds)
+                    transaction = session.begin_transaction(metadata=_metadata(), timeout=seconds)
                 # Outside the transaction's own block: a rollback waits for an answer too.
                 with _answers_within(transaction, deadline - time.monotonic(), answer_seconds), transaction:
                     result = work(transaction)
@@ -137,6 +138,11 @@ class Transactions:
 
     def _call(self, what: str, *, committing: bool = False) -> Call:
         return Call(what, self.url, self._user, self._database, committing)
+
+
+def _metadata() -> dict[str, str | int] | None:
+    """What the server shows of a transaction beside its queries."""
+    return dict(correlation.carried().fields) or None
 
 
 @contextmanager

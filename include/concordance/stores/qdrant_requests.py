@@ -13,6 +13,7 @@ from qdrant_client import QdrantClient
 
 from concordance.circuit import Circuit
 from concordance.errors import Misconfigured, Unavailable
+from concordance.operations import correlation
 from concordance.resilience import Policy, Store, StoreCalls
 from concordance.settings import Settings
 from concordance.stores.translate_qdrant import Call, Kind, translate
@@ -116,6 +117,12 @@ class Requests:
         return Deadline(self._policy.call_timeout_seconds)
 
 
+def _name(request: httpx.Request) -> None:
+    """Put the id of whatever asks for it into the request's head."""
+    if correlation_id := correlation.current_id():
+        request.headers[correlation.HEADER] = correlation_id
+
+
 def _client(url: str, api_key: str, policy: Policy) -> QdrantClient:
     with warnings.catch_warnings():
         if urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1"):
@@ -132,4 +139,5 @@ def _client(url: str, api_key: str, policy: Policy) -> QdrantClient:
             # On loopback the client would open a connection for each request. Waiting for a free one is done in
             # `StoreCalls`.
             limits=httpx.Limits(max_connections=policy.connections, max_keepalive_connections=8),
+            event_hooks={"request": [_name]},
         )

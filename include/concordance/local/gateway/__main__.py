@@ -19,6 +19,7 @@ from concordance.local.gateway.catalog import Catalog
 from concordance.local.gateway.limits import IDLE_CONNECTION_SECONDS, MAX_CONNECTIONS, SHUTDOWN_SECONDS
 from concordance.local.gateway.optimiser import Upkeep
 from concordance.local.gateway.server import Gateway
+from concordance.operations.logs import configure_logs
 
 LOOPBACK = "127.0.0.1"
 API_KEY_VARIABLE = "CONCORDANCE_QDRANT_API_KEY"
@@ -40,7 +41,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m concordance.local.gateway", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="data folder; one gateway owns it at a time")
     parser.add_argument("--port", type=int, required=True, help="port on loopback; 0 takes a free one")
+    parser.add_argument("--log-level", default="WARNING", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     arguments = parser.parse_args()
+    configure_logs(level=arguments.log_level, as_json=True)
     try:
         listener = _listen(arguments.port)
         catalog = Catalog(arguments.data)
@@ -63,6 +66,8 @@ def main() -> int:
 def _serve(catalog: Catalog, listener: socket.socket) -> None:
     config = uvicorn.Config(
         Gateway(catalog, api_key=os.environ.get(API_KEY_VARIABLE, "")).application(),
+        # Its lines go the way of all others.
+        log_config=None,
         log_level="warning",
         access_log=False,
         lifespan="off",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
-import sys
 import time
 from collections.abc import Awaitable, Callable
 
 import anyio
 import anyio.to_thread
 import msgspec
+import structlog
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -20,9 +20,12 @@ from concordance.local.gateway.catalog import Catalog
 from concordance.local.gateway.limits import MAX_BODY_BYTES, MAX_CONCURRENT_REQUESTS, MAX_DRAINED_BYTES
 from concordance.local.gateway.refusals import Refused, from_engine, unsupported
 from concordance.local.gateway.wire import Json
+from concordance.operations.correlation import HEADER, is_id
 
 Function = Callable[[Catalog, Call], Json]
 Endpoint = Callable[[Request], Awaitable[Response]]
+
+log = structlog.get_logger(__name__)
 
 
 class Gateway:
@@ -58,21 +61,34 @@ class Gateway:
     def _endpoint(self, function: Function, limiter: anyio.CapacityLimiter) -> Endpoint:
         async def endpoint(request: Request) -> Response:
             began = time.perf_counter()
-            try:
-                return await self._answer(request, function, limiter, began)
-            except Refused as refused:
-                return _refusal(refused, began)
-            except ClientDisconnect:
-                return Response(status_code=400)  # nobody reads it
-            except Exception as error:
-                print(
-                    f"{request.method} {request.url.path}: {type(error).__name__}: {error}", file=sys.stderr, flush=True
-                )
-                # A full disk is told as such; of other failures the client hears the kind only.
-                known = error if isinstance(error, OSError) else RuntimeError(type(error).__name__)
-                return _refusal(from_engine(known), began)
+            answer = await self._answer_or_refuse(request, function, limiter, began)
+            asked_by = request.headers.get(HEADER)
+            log.info(
+                "a request was answered",
+                method=request.method,
+                path=request.url.path,
+                status=answer.status_code,
+                seconds=round(time.perf_counter() - began, 4),
+                **({"correlation_id": asked_by} if is_id(asked_by) else {}),
+            )
+            return answer
 
         return endpoint
+
+    async def _answer_or_refuse(
+        self, request: Request, function: Function, limiter: anyio.CapacityLimiter, began: float
+    ) -> Response:
+        try:
+            return await self._answer(request, function, limiter, began)
+        except Refused as refused:
+            return _refusal(refused, began)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except Exception as error:
+            log.error("a request failed", method=request.method, path=request.url.path, exc_info=error)
+            # A full disk is told as such; of other failures the client hears the kind only.
+            known = error if isinstance(error, OSError) else RuntimeError(type(error).__name__)
+            return _refusal(from_engine(known), began)
 
     async def _answer(
         self, request: Request, function: Function, limiter: anyio.CapacityLimiter, began: float
