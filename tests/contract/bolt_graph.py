@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from concordance import ids
 from concordance.errors import Misconfigured, PoisonDocument, Transient, Unavailable
 from concordance.model import IndexVersion, Reason
+from concordance.operations import correlation
 from concordance.settings import Settings
 from concordance.stores import neo4j_versions, open_graph
 from contract.graph_contract import (
@@ -91,6 +92,16 @@ class BoltGraphContract(GraphContract):
         constraints = {row[0] for row in raw.values("SHOW CONSTRAINTS YIELD name RETURN name")}
         assert {f"concordance_{label}_key" for label in ("document", "chunk", "entity")} <= constraints
         assert {row[0] for row in raw.values("SHOW INDEXES YIELD state RETURN state")} == {"ONLINE"}
+
+    def test_a_transaction_may_say_which_run_it_belongs_to(
+        self, graph: Any, raw: RawBoltGraph, version: IndexVersion
+    ) -> None:
+        document = Written("a", texts=("one", "two"))
+        with correlation.bound(correlation_id="0123456789abcdef", run="manual__é", stage="load", shard=3):
+            write(graph, version, document)
+            settle(graph, version, document)
+            assert len(list(graph.scan(version))) == 2
+        assert raw.live_chunks(version) == set(document.chunk_ids(version))
 
     def test_a_node_edited_by_hand_in_any_way_is_read_and_equals_nothing(
         self, graph: Any, raw: RawBoltGraph, version: IndexVersion

@@ -12,6 +12,7 @@ import pytest
 from concordance import ids
 from concordance.errors import BatchTooLarge
 from concordance.model import IndexVersion
+from concordance.operations import correlation
 from concordance.pipeline.isolation import Refusal, write_isolating
 from concordance.resilience import LostRace
 from concordance.settings import Settings
@@ -45,6 +46,15 @@ class TestNeo4jGraph(BoltGraphContract):
         graph = open_graph(settings)
         assert graph.ping() == "Neo4j/5.26.28"
         graph.close()
+
+    def test_who_looks_at_its_transactions_sees_the_run_of_each(self, graph: Any) -> None:
+        def look(transaction: neo4j.Transaction) -> list[Any]:
+            return transaction.run("SHOW TRANSACTIONS YIELD metaData RETURN metaData").value()
+
+        with correlation.bound(correlation_id="0123456789abcdef", run="manual__é", stage="load", shard=3):
+            seen = graph._bolt.read("looking", look)
+        assert {"correlation_id": "0123456789abcdef", "run": "manual__é", "stage": "load", "shard": 3} in seen
+        assert graph._bolt.read("looking", look) == [{}]
 
     def test_a_batch_beyond_the_memory_of_a_transaction_goes_in_by_halves_and_no_document_is_blamed(
         self, graph: Any, version: IndexVersion

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import importlib
 import json
-import logging
 from datetime import timedelta
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 
 from concordance import errors
+from concordance.operations import correlation
 from concordance.pipeline.conf import ReplayConf, checked_conf, run_conf
 
 VALID = {"source": "handbook", "subpath": "", "mode": "incremental", "dry_run": False, "approved": False}
@@ -167,8 +169,43 @@ def test_a_connection_without_a_host_says_where_to_enter_it(glue: ModuleType, co
     assert "g-secret" not in str(caught.value)
 
 
-def test_a_late_run_is_named_in_the_log(glue: ModuleType, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.ERROR):
+def test_a_late_run_is_named_in_the_log(glue: ModuleType) -> None:
+    with structlog.testing.capture_logs() as lines:
         late = asyncio.run(glue.run_is_late({"dag_run": {"dag_id": "concordance_ingest", "dag_run_id": "r1"}}))
     assert late == "concordance_ingest r1"
-    assert "past its deadline" in caplog.text
+    assert "past its deadline" in lines[0]["event"]
+    assert lines[0]["correlation_id"] == correlation.of_run("r1")
+
+
+class RunningTask(SimpleNamespace):
+    """A task instance as a listener is handed it."""
+
+    def get_template_context(self) -> dict[str, Any]:
+        return {"dag_run": SimpleNamespace(conf=self.conf)}
+
+
+def running_task(**given: Any) -> RunningTask:
+    usual = {"dag_id": "concordance_ingest", "task_id": "load", "run_id": "r1", "try_number": 2, "map_index": -1}
+    return RunningTask(**{**usual, "conf": None, **given})
+
+
+def test_a_task_carries_its_run_s_id_or_that_of_the_run_that_triggered_it(glue: ModuleType) -> None:
+    lines = importlib.import_module("concordance_lines")
+    own = {"correlation_id": correlation.of_run("r1"), "run": "r1", "stage": "load", "attempt": 2}
+    assert lines.fields_of(running_task()) == own
+    assert lines.fields_of(running_task(map_index=3)) == {**own, "shard": 3}
+    night = {"correlation_id": "0123456789abcdef"}
+    assert lines.fields_of(running_task(conf=night)) == {**own, **night}
+    # The first task refuses such a conf; its lines are found by the run's own name.
+    assert lines.fields_of(running_task(conf={"correlation_id": "'; DROP"})) == own
+
+
+def test_other_people_s_tasks_carry_nothing_of_ours(glue: ModuleType) -> None:
+    listener = importlib.import_module("concordance_lines").TaskLines()
+
+    def carried_by(**given: Any) -> str:
+        listener.on_task_instance_running(None, running_task(**given))
+        return correlation.current_id()
+
+    assert contextvars.copy_context().run(carried_by, dag_id="their_dag") == ""
+    assert contextvars.copy_context().run(carried_by) == correlation.of_run("r1")

@@ -12,6 +12,7 @@ import jinja2
 import pytest
 
 from concordance.errors import Misconfigured
+from concordance.operations import correlation
 from concordance.pipeline.conf import checked_conf
 from concordance.reindex.conf import ReindexConf, VersionConf
 from concordance.settings import ROOT
@@ -53,6 +54,8 @@ def refreshed(night: ModuleType, monkeypatch: pytest.MonkeyPatch, **conf: Any) -
     params = {**form(night.forms.reindex_form(sources)), **conf}
     listed = night.scheduled_sources.function(run_id="r", params=params, dag_run=SimpleNamespace(conf=conf))
     assert [each["trigger_run_id"] for each in listed] == [f"r__{each['conf']['source']}" for each in listed]
+    # What the night triggers is found by the night's id.
+    assert {each["conf"]["correlation_id"] for each in listed} <= {correlation.of_run("r")}
     return [each["conf"]["source"] for each in listed]
 
 

@@ -13,7 +13,7 @@ from concordance.local.airflow_api import AirflowApi
 from support.house import DAG, House
 from support.stacks import running, stack_settings
 
-SOURCES = ("notes", "archive", "drafts", "held", "nightly", "shelf", "desk")
+SOURCES = ("notes", "archive", "drafts", "held", "nightly", "shelf", "desk", "marked")
 # The one source that the nightly run takes up.
 SCHEDULED = "nightly"
 # Long enough for a machine with other work; the sweep's grace must be longer than lease and readers.
