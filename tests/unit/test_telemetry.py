@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import logging
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import structlog
 
 from concordance.operations import telemetry
 from concordance.operations.metrics import METRICS
@@ -79,11 +79,11 @@ def test_without_a_host_nothing_is_sent_and_nothing_fails() -> None:
         pass
 
 
-def test_a_host_that_cannot_be_resolved_is_said_and_does_not_stop_the_run(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
+def test_a_host_that_cannot_be_resolved_is_said_and_does_not_stop_the_run() -> None:
+    with structlog.testing.capture_logs() as lines:
         telemetry.configure(Settings(statsd_host="no such host.invalid"))
     telemetry.count("search.answered")
-    assert "statsd_host cannot be resolved" in caplog.text
+    assert "statsd_host cannot be resolved" in lines[0]["event"]
 
 
 def test_nothing_that_did_not_happen_is_counted(kept: Kept) -> None:
