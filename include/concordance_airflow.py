@@ -216,7 +216,7 @@ def building(name: str, build_id: str) -> Iterator[Planning]:
 
     with (
         opened() as run,
-        telemetry.stage(name, source=BUILD),
+        telemetry.stage(name, source=BUILD, settings=run.settings, attempt=_attempt()),
         ending(build_id, adapters=run.adapters, gives_up=_is_last_attempt()),
     ):
         yield run
@@ -286,7 +286,8 @@ def _adapters(name: str, *, run_id: str, source: str) -> Iterator[tuple[Adapters
 
     telemetry.use(AirflowStats())
     settings = connected_settings()
-    with open_adapters(settings) as adapters, telemetry.stage(name, source=source):
+    reported = telemetry.stage(name, source=source, settings=settings, attempt=_attempt())
+    with open_adapters(settings) as adapters, reported:
         try:
             yield adapters, settings
         except Terminal as error:
@@ -308,6 +309,13 @@ def _is_last_attempt() -> bool:
 
     attempt = get_current_context()["ti"]
     return bool(attempt.try_number > attempt.max_tries)
+
+
+def _attempt() -> int:
+    """Which attempt of its task this is, from 1."""
+    from airflow.sdk import get_current_context
+
+    return int(get_current_context()["ti"].try_number)
 
 
 class AirflowStats:

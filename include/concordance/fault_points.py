@@ -35,6 +35,7 @@ RUN_EFFECTS = (
     "graph.sweep",
     "generation.swept",
     "run.finish",
+    "plan.count",
 )
 ERASE_EFFECTS = ("erase.begin", "vectors.erase", "graph.erase", "artefacts.erase", "erase.done")
 BUILD_EFFECTS = (

@@ -21,6 +21,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 
 from concordance.circuit import Circuit, CircuitOpen
 from concordance.errors import BatchTooLarge, Leased, OutcomeUnknown, PoisonDocument, Terminal, Transient, Unavailable
+from concordance.operations import telemetry
 from concordance.settings import ENVIRONMENT_PREFIX, Settings
 
 T = TypeVar("T")
@@ -158,6 +159,8 @@ class StoreCalls:
             is_kept = False
             try:
                 with self.circuit.attempt():
+                    if any(failed.values()):
+                        telemetry.count("store.retried", store=self.policy.store)
                     result = operation(max(deadline - time.monotonic(), 0.001))
                 is_kept = keeps_connection
                 return result

@@ -36,6 +36,7 @@ COMMANDS = (
     "erase",
     "index",
     "settings",
+    "metrics",
     "up",
     "status",
     "down",

@@ -16,7 +16,7 @@ from concordance.settings import Settings
 from simulation.promises import converged
 from simulation.world import POISON, World, quick_settings
 from support.ledgers import unflushed
-from support.strikes import Strike, a_hang_past_the_lease, struck_at
+from support.strikes import Strike, a_hang_past_the_lease, a_lost_answer, struck_at
 from support.trials import is_full
 
 
@@ -105,7 +105,8 @@ def test_a_run_struck_at_this_point_is_made_good_by_the_next_attempt(
     except RuntimeError:
         ended = False
     assert world.trapped == 1, f"the run did not pass {point}"
-    assert not ended or strike is a_hang_past_the_lease
+    # Figures that could not be told stop nobody: report tells them.
+    assert not ended or strike is a_hang_past_the_lease or (point, strike) == ("plan.count.after", a_lost_answer)
     world.quiet()
     assert world.run(again=not is_given_up)
     converged(world)

@@ -25,6 +25,7 @@ from concordance.errors import (
 from concordance.operations import telemetry
 from concordance.resilience import RULES, By, LostRace, Policy, PoolExhausted, Store, StoreCalls, rule_of
 from concordance.settings import load_settings
+from support.kept_metrics import kept_metrics
 
 QUICK = Policy(
     store=Store.GRAPH,
@@ -149,6 +150,19 @@ class TestRepeating:
         with pytest.raises(Unavailable, match="down 2"):
             calls().call(operation)
         assert len(operation.seconds) == 3
+
+    def test_each_repeated_attempt_that_is_sent_is_counted(self) -> None:
+        with kept_metrics() as kept:
+            calls(attempts=9).call(Failing(*down(2), LostRace("second")))
+            assert kept.of("store.retried") == {(("store", "graph"),): 3}
+            with pytest.raises(Misconfigured):
+                calls().call(Failing(Misconfigured("password")))
+            assert kept.total("store.retried") == 3
+
+    def test_a_repetition_that_an_open_circuit_keeps_back_is_not_counted(self) -> None:
+        with kept_metrics() as kept, pytest.raises(Unavailable):
+            calls(attempts=9, circuit_failures=2).call(Failing(*down(9)))
+        assert kept.total("store.retried") == 1
 
     def test_lost_races_do_not_count_as_attempts(self) -> None:
         operation = Failing(*(LostRace("second") for _ in range(8)), *down(2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from concordance.commands import demo, erasing, indexing, quarantine, reading, runs, settings, stack, verifying
+from concordance.commands import demo, erasing, indexing, metrics, quarantine, reading, runs, settings, stack, verifying
 from concordance.commands.common import Run
 
 _EPILOG = """\
@@ -46,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     indexing.add_commands(add)
     erasing.add_commands(add)
     settings.add_commands(add)
+    metrics.add_commands(add)
     stack.add_commands(add)
     demo.add_commands(add)
     return parser

@@ -9,6 +9,7 @@ from uuid import UUID
 from concordance.circuit import Circuit
 from concordance.ledger.batches import Batches
 from concordance.ledger.building import Building
+from concordance.ledger.counting import Counting
 from concordance.ledger.database import Cursor, Database
 from concordance.ledger.erasing import Erasing
 from concordance.ledger.plans import Plans
@@ -26,8 +27,8 @@ from concordance.settings import Settings
 
 
 class Ledger:
-    """`versions`, `runs`, `plans`, `verdicts`, `batches`, `publishing`, `building`, `swapping`, `settling`, `erasing`
-    write; `snapshot` reads one moment."""
+    """`versions`, `runs`, `plans`, `verdicts`, `batches`, `publishing`, `counting`, `building`, `swapping`, `settling`,
+    `erasing` write; `snapshot` reads one moment."""
 
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings)
@@ -37,6 +38,7 @@ class Ledger:
         self.verdicts = Verdicts(self._database)
         self.batches = Batches(self._database, lease_seconds=settings.lease_seconds)
         self.publishing = Publishing(self._database)
+        self.counting = Counting(self._database)
         self.building = Building(self._database, lease_seconds=settings.source_lease_seconds)
         self.swapping = Swapping(self._database, sweep_grace_seconds=settings.sweep_grace_seconds)
         self.quarantine = Quarantine(self._database)

@@ -209,6 +209,19 @@ class Plans:
 
         return self._database.transact("read a plan's quarantined documents", work)
 
+    def reasons(self, plan_id: UUID) -> dict[str, int]:
+        """How many of the plan's documents were sent to quarantine so far, by reason code."""
+
+        def work(cursor: Cursor) -> dict[str, int]:
+            cursor.execute(
+                "SELECT reason, count(*) FROM plan_documents WHERE plan_id = %s AND outcome = 'quarantined' "
+                "GROUP BY reason",
+                [plan_id],
+            )
+            return dict(cursor.fetchall())
+
+        return self._database.transact("count a plan's quarantined documents", work)
+
     def close(self, plan_id: UUID, *, reference: dict[str, Any] | None = None) -> None:
         """Close the plan and all that it still has open: it is only to be looked at, or its publish came too late.
 

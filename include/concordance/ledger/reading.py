@@ -183,6 +183,15 @@ class Snapshot:
         )
         return [GenerationKey(*row) for row in self._cursor]
 
+    def loaded_of(self, plan_id: UUID) -> list[GenerationKey]:
+        """The plan's generations that were read back from both stores and are to become current, or are by now."""
+        self._cursor.execute(
+            "SELECT document_id, generation FROM generations WHERE plan_id = %s AND state IN ('verified', 'current') "
+            "ORDER BY 1",
+            [plan_id],
+        )
+        return [GenerationKey(*row) for row in self._cursor]
+
     def bases_of(self, plan_id: UUID, *, after: UUID, limit: int) -> list[GenerationKey]:
         """A page, by document id, of the generations that were current as the plan was made and still are: what the
         plan's documents show until it is published. What waits for a new load because it is damaged is left out."""

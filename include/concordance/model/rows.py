@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from uuid import UUID
 
 import numpy as np
@@ -103,6 +103,11 @@ class GraphBatch:
     document_entities: tuple[DocumentEntityRow, ...] = ()
     relations: tuple[RelationRow, ...] = ()
     links: tuple[LinkRow, ...] = ()
+
+    @property
+    def row_count(self) -> int:
+        """Nodes and relationships together."""
+        return sum(len(getattr(self, field.name)) for field in fields(self))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from concordance.operations import correlation
+from concordance.operations import correlation, process
 from concordance.operations.metrics import METRICS, Kind
 from concordance.settings import Settings
 
@@ -130,15 +130,24 @@ def timer(name: str, **tags: str) -> Iterator[None]:
 
 
 @contextmanager
-def stage(name: str, *, source: str) -> Iterator[None]:
-    """Report a stage: its duration, and whether it finished or failed; its lines and calls carry its name."""
-    outcome = "failed"
+def stage(name: str, *, source: str, settings: Settings, attempt: int = 1) -> Iterator[None]:
+    """Report one attempt of a stage: its duration, whether it finished or failed, what it cost this process, and what
+    is free on the disks that it writes to. Its lines and calls carry its name."""
+    if attempt > 1:
+        count("stage.retried", stage=name, source=source)
+    metric, before = "stage.failed", process.cpu_seconds()
     try:
         with correlation.stage(name, source=source), timer("stage.duration", stage=name, source=source):
             yield
-        outcome = "finished"
+        metric = "stage.finished"
     finally:
-        count(f"stage.{outcome}", stage=name, source=source)
+        count(metric, stage=name, source=source)
+        # A child that nobody waited for takes what it used with it.
+        spent = max(0.0, process.cpu_seconds() - before)
+        count("process.cpu_milliseconds", round(spent * 1000), stage=name)
+        gauge("process.memory_bytes", process.peak_bytes(), stage=name)
+        for place, free in process.free_bytes(settings).items():
+            gauge("disk.free_bytes", free, place=place)
 
 
 def clean_tag(value: str) -> str:

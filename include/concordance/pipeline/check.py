@@ -14,6 +14,7 @@ from concordance.model import IndexVersion, Rejection
 from concordance.operations import telemetry
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.counted import count_work
 from concordance.pipeline.gate_frames import ArtefactFrames, counts_frame, current_frames, shard_frames
 from concordance.pipeline.index import canaries_of
 from concordance.pipeline.plan import rejected_under
@@ -163,6 +164,7 @@ def _carry_out(
             rejected_under=rejected_under(version, settings, adapters.declarations[plan.source]),
         )
     tell_rejected(rejections, source=plan.source)
+    count_work(plan, (), adapters=adapters)
     if not result.passed:
         _refuse(plan, f"{result.message} (report: {kept.path} in the staging area)", adapters)
     _require_enough(plan, adapters, settings)

@@ -25,6 +25,7 @@ from concordance.operations import telemetry
 from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.barred import take_back_erased
+from concordance.pipeline.counted import count_work
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
@@ -49,7 +50,9 @@ def embed(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, set
     if made is None:
         made = _make(plan, shard, version, inputs, adapters=adapters, settings=settings)
     copied = tables.from_parquet(adapters.staging.read(made), columns=["is_copied"]).column(0).to_pylist().count(True)
-    return replace(shard, vectors=made, counts={**shard.counts, "reused": copied, "embedded": made.rows - copied})
+    embedded = replace(shard, vectors=made, counts={**shard.counts, "reused": copied, "embedded": made.rows - copied})
+    count_work(plan, [embedded], adapters=adapters)
+    return embedded
 
 
 @dataclass(slots=True)
@@ -82,11 +85,9 @@ def _make(
     for pool in slices(unknown, settings.embed_pool_texts):
         # Encoding is the longest stage: the run must not lose its source meanwhile.
         adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
-        _encode(vectors, pool, texts, embedder)
+        _encode(vectors, pool, texts, embedder, source=plan.source)
     if vectors.refused:
         _quarantine(plan, shard, chunks, vectors.refused, version, adapters=adapters, settings=settings)
-    telemetry.count("chunks.reused", len(vectors.copied), source=plan.source)
-    telemetry.count("chunks.embedded", len(vectors.kept) - len(vectors.copied), source=plan.source)
     digests = sorted(vectors.kept)
     dimension = version.settings.model.dimension
     matrix = np.array([vectors.kept[digest] for digest in digests], dtype=np.float32).reshape(len(digests), dimension)
@@ -128,17 +129,20 @@ def _copy_known(vectors: _Vectors, digests: Sequence[str], version: IndexVersion
                 vectors.copied.add(digest)
 
 
-def _encode(vectors: _Vectors, digests: Sequence[str], texts: dict[str, str], embedder: Embedder) -> None:
+def _encode(
+    vectors: _Vectors, digests: Sequence[str], texts: dict[str, str], embedder: Embedder, *, source: str
+) -> None:
     """Encode; when the backend refuses the pool for one text's sake, halve until that text stands alone."""
     try:
-        matrix = embedder.encode([texts[digest] for digest in digests])
+        with telemetry.timer("embed.encoding", source=source):
+            matrix = embedder.encode([texts[digest] for digest in digests])
     except PoisonDocument:
         if len(digests) == 1:
             vectors.refused.update(digests)
             return
         middle = len(digests) // 2
-        _encode(vectors, digests[:middle], texts, embedder)
-        _encode(vectors, digests[middle:], texts, embedder)
+        _encode(vectors, digests[:middle], texts, embedder, source=source)
+        _encode(vectors, digests[middle:], texts, embedder, source=source)
         return
     require_shape(matrix, embedder.fingerprint, count=len(digests))
     bad = bad_rows(matrix)

@@ -23,6 +23,7 @@ from concordance.parsing.parser import Parser
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.barred import take_back_erased, without_erased
+from concordance.pipeline.counted import count_work
 from concordance.pipeline.fingerprint import fingerprint_under, source_digest
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.index import Frozen, frozen_with
@@ -94,9 +95,11 @@ def stage_shard(
         )
         extracted_ids = {UUID(row["document_id"]) for row in extracted.documents}
         take_back_erased([documents, chunks], extracted_ids, adapters=adapters)
-    return ShardReference(
+    staged = ShardReference(
         shard=shard, documents=documents, chunks=chunks, counts={"extracted": documents.rows, "chunks": chunks.rows}
     )
+    count_work(plan, [staged], adapters=adapters)
+    return staged
 
 
 @dataclass(frozen=True, slots=True)

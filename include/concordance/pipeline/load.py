@@ -8,9 +8,11 @@ dies anywhere in here leaves rubbish that nobody sees, and the next attempt writ
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import tenacity
@@ -18,18 +20,20 @@ import tenacity
 from concordance import fault_points, ids
 from concordance.errors import ConcordanceError, Leased, PoisonDocument, Unavailable
 from concordance.ledger.batches import Begun
-from concordance.model import GenerationKey, IndexVersion, Reason, Rejection, StoredChunk, Vector
+from concordance.model import GenerationKey, GraphBatch, IndexVersion, Reason, Rejection, StoredChunk, Vector
 from concordance.operations import telemetry
 from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.counted import count_work
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.isolation import Refusal, write_isolating
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.read_back import compare_stores, expected_of
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.rejected import tell_rejected
-from concordance.pipeline.rows import NamedDocument, PreparedDocument, merge, name
+from concordance.pipeline.rows import NamedDocument, PreparedDocument, graph_rows, merge, name
 from concordance.pipeline.version import version_of
+from concordance.resilience import Store
 from concordance.settings import Settings
 
 # A request may begin as the time of its call ends, and the vector store's client counts in whole seconds.
@@ -49,6 +53,7 @@ def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, sett
     rejected = set(adapters.ledger.plans.rejected(plan.plan_id))
     loading = _Loading(plan, version, adapters, settings, holder=uuid4().hex, chunks=shard.chunks.path)
     evidence: list[dict[str, Any]] = []
+    written: Counter[str] = Counter()
     assert shard.vectors is not None
     content = adapters.staging.read(shard.vectors)
     index.require_vectors_of(version, tables.made_by(content)[0])
@@ -57,7 +62,9 @@ def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, sett
     for ordinal, documents in enumerate(batches):
         adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
         batch_id = ids.batch_id(plan_id=plan.plan_id, shard=shard.shard, ordinal=ordinal)
-        evidence += _await_lease(loading.batch, settings)(batch_id, documents, vectors)
+        loaded = _await_lease(loading.batch, settings)(batch_id, documents, vectors)
+        evidence += loaded.evidence
+        written.update(loaded.written)
     content = tables.to_parquet(sorted(evidence, key=lambda row: str(row["document_id"])), tables.EVIDENCE)
     artefact = adapters.staging.put(
         "evidence",
@@ -66,7 +73,32 @@ def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, sett
         rows=len(evidence),
         suffix=".parquet",
     )
-    return replace(shard, evidence=artefact, counts={**shard.counts, "loaded": len(evidence)})
+    done = replace(shard, evidence=artefact, counts={**shard.counts, "loaded": len(evidence), **written})
+    count_work(plan, [done], adapters=adapters)
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """What became of a batch: its evidence, and how many rows of each kind the documents in it have."""
+
+    evidence: list[dict[str, Any]]
+    written: Counter[str]
+
+    @classmethod
+    def of(cls, evidence: list[dict[str, Any]], graphs: Mapping[UUID, GraphBatch]) -> Self:
+        """`graphs`: the rows of each document, by its id. What is not in the evidence was erased meanwhile."""
+        written: Counter[str] = Counter()
+        for row in evidence:
+            graph = graphs[UUID(row["document_id"])]
+            written.update(
+                written=len(graph.chunks),
+                entities=len(graph.entities),
+                relations=len(graph.relations),
+                mentions=len(graph.mentions),
+                links=len(graph.links),
+            )
+        return cls(evidence, written)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +113,14 @@ class _Loading:
     holder: str
     chunks: str
 
-    def batch(
-        self, batch_id: UUID, documents: Sequence[PreparedDocument], vectors: dict[str, Vector]
-    ) -> list[dict[str, Any]]:
-        """One batch, top to bottom; returns its evidence."""
+    def batch(self, batch_id: UUID, documents: Sequence[PreparedDocument], vectors: dict[str, Vector]) -> _Loaded:
+        """One batch, top to bottom."""
         ledger, until = self.adapters.ledger, time.monotonic() + self.settings.lease_seconds
         manifests = [document.manifest() for document in documents]
         with fault_points.around("batch.begin"):
             begun = ledger.batches.begin(batch_id, plan_id=self.plan.plan_id, manifests=manifests, holder=self.holder)
         if begun.is_verified:
-            return self._evidence_of(documents)
+            return self._loaded_before(documents)
         try:
             named = [
                 self._name(document, begun, vectors)
@@ -106,9 +136,7 @@ class _Loading:
             with fault_points.around("batch.release"):
                 ledger.batches.release(batch_id, begun.token)
             raise
-        written = sum(len(document.points) for document in named)
-        telemetry.count("chunks.written", written, source=self.plan.source)
-        return evidence
+        return _Loaded.of(evidence, {document.row.document_id: document.graph for document in named})
 
     def _name(self, document: PreparedDocument, begun: Begun, vectors: dict[str, Vector]) -> NamedDocument:
         return name(
@@ -123,8 +151,9 @@ class _Loading:
         self, batch_id: UUID, begun: Begun, documents: Sequence[NamedDocument], until: float
     ) -> list[NamedDocument]:
         def write(some: Sequence[NamedDocument]) -> None:
-            with fault_points.around("graph.write"):
-                self.adapters.graph.write(self.version, merge(some), timeout_seconds=self._left(until))
+            batch = merge(some)
+            with _writing(Store.GRAPH, batch.row_count), fault_points.around("graph.write"):
+                self.adapters.graph.write(self.version, batch, timeout_seconds=self._left(until))
 
         written = self._isolating(batch_id, begun, documents, write)
         # Only now, with the batch's own nodes in place: a link that another batch could not write because its target
@@ -133,7 +162,7 @@ class _Loading:
             self.plan.plan_id, [document.row.document_id for document in written]
         )
         if waiting:
-            with fault_points.around("graph.links"):
+            with _writing(Store.GRAPH, len(waiting)), fault_points.around("graph.links"):
                 self.adapters.graph.write_links(self.version, waiting, timeout_seconds=self._left(until))
         return written
 
@@ -142,7 +171,7 @@ class _Loading:
     ) -> list[NamedDocument]:
         def write(some: Sequence[NamedDocument]) -> None:
             points = [point for document in some for point in document.points]
-            with fault_points.around("vectors.upsert"):
+            with _writing(Store.VECTORS, len(points)), fault_points.around("vectors.upsert"):
                 self.adapters.vectors.upsert(self.version, points, timeout_seconds=self._left(until))
 
         return self._isolating(batch_id, begun, documents, write)
@@ -191,13 +220,19 @@ class _Loading:
             )
         return [row for row in evidence if UUID(row["document_id"]) not in erased]
 
-    def _evidence_of(self, documents: Sequence[PreparedDocument]) -> list[dict[str, Any]]:
-        """The evidence of a batch that an earlier attempt verified: the ledger's rows against both stores."""
-        wanted = {document.document_id for document in documents}
+    def _loaded_before(self, documents: Sequence[PreparedDocument]) -> _Loaded:
+        """A batch that an earlier attempt verified: the ledger's rows against both stores."""
+        wanted = {document.document_id: document for document in documents}
         with self.adapters.ledger.snapshot() as snapshot:
-            loaded = [row for row in snapshot.verified_of(self.plan.plan_id) if row.document_id in wanted]
+            loaded = [row for row in snapshot.loaded_of(self.plan.plan_id) if row.document_id in wanted]
             expected = expected_of(snapshot, self.version, loaded)
-        return compare_stores(self.version, expected, adapters=self.adapters)
+        evidence = compare_stores(self.version, expected, adapters=self.adapters)
+        version = self.version.version
+        graphs = {
+            key.document_id: graph_rows(wanted[key.document_id], key.generation, index_version=version)[1]
+            for key in loaded
+        }
+        return _Loaded.of(evidence, graphs)
 
     def _left(self, until: float) -> float:
         """Seconds that a call may take with all its attempts: none outlasts the lease."""
@@ -208,6 +243,15 @@ class _Loading:
                 "raise AIRFLOW__CONCORDANCE__LEASE_SECONDS or lower AIRFLOW__CONCORDANCE__BATCH_CHUNKS"
             )
         return min(left, self.settings.call_timeout_seconds)
+
+
+@contextmanager
+def _writing(store: Store, rows: int) -> Iterator[None]:
+    """Report one write: how long it took, and what the store has taken."""
+    with telemetry.timer("store.write", store=store):
+        yield
+    telemetry.count("store.batches", store=store)
+    telemetry.count("store.rows", rows, store=store)
 
 
 def _prepared(
@@ -237,7 +281,7 @@ def _batches(documents: Iterator[PreparedDocument], batch_chunks: int) -> Iterat
         yield batch
 
 
-def _await_lease(work: Callable[..., list[dict[str, Any]]], settings: Settings) -> Callable[..., list[dict[str, Any]]]:
+def _await_lease(work: Callable[..., _Loaded], settings: Settings) -> Callable[..., _Loaded]:
     """Wait for another attempt's lease, for at most two leases: the one of a worker that died ends by itself."""
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(Leased),

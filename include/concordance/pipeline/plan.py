@@ -18,11 +18,11 @@ from concordance.chunking.splitter import CHUNKER_REVISION
 from concordance.errors import Conflict, Misconfigured, PoisonDocument
 from concordance.ledger.plans import DrawnPlan, PlanCounts
 from concordance.model import Action, IndexVersion, Listed, PlanEntry, RawDocument
-from concordance.operations import telemetry
 from concordance.parsing import PARSER_REVISION
 from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.compare import Comparison, Doubtful, changed, compare, cut_into_shards, only
+from concordance.pipeline.counted import count_waiting
 from concordance.pipeline.fingerprint import fingerprint
 from concordance.pipeline.forecast import forecast, unusual
 from concordance.pipeline.references import PlanReference, RunRequest
@@ -59,6 +59,7 @@ def make_plan(request: RunRequest, *, adapters: Adapters, settings: Settings) ->
             if earlier.needs_approval:
                 # Waiting holds nothing, also when it is a second attempt that begins to wait.
                 adapters.ledger.runs.release(run_id=request.run_id, source=request.source)
+                count_waiting(earlier, adapters=adapters)
             return earlier
         planned = earlier
     version = index.ensure_live(adapters, settings)
@@ -123,7 +124,7 @@ def _make(
         with fault_points.around("plan.close"):
             adapters.ledger.plans.close(drawn.plan_id, reference=reference.as_json())
         if reference.needs_approval:
-            telemetry.count("run.waiting", 1, source=request.source)
+            count_waiting(reference, adapters=adapters)
         return reference
     with fault_points.around("plan.make"):
         adapters.ledger.plans.make(

@@ -99,5 +99,5 @@ def sweep(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> i
             fault_points.reach("generation.swept.before")
         fault_points.reach("generation.swept.after")
         swept += len(generations)
-    telemetry.count("generations.swept", swept)
+        telemetry.count("generations.swept", len(generations))
     return swept

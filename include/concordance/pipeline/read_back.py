@@ -7,7 +7,9 @@ from typing import Any
 
 from concordance.ledger.reading import Snapshot
 from concordance.model import GenerationKey, IndexVersion, StoredChunk
+from concordance.operations import telemetry
 from concordance.pipeline.adapters import Adapters
+from concordance.resilience import Store
 
 Expected = Mapping[GenerationKey, Sequence[StoredChunk]]
 
@@ -22,10 +24,11 @@ def expected_of(snapshot: Snapshot, version: IndexVersion, generations: Sequence
 
 def compare_stores(version: IndexVersion, expected: Expected, *, adapters: Adapters) -> list[dict[str, Any]]:
     """One row a generation (`tables.EVIDENCE`): how many chunks are expected and there, and if they are the same."""
-    in_graph = _by_generation(adapters.graph.read_back(version, list(expected)))
-    in_vectors = _by_generation(
-        adapters.vectors.read_back(version, [chunk.chunk_id for chunks in expected.values() for chunk in chunks])
-    )
+    with telemetry.timer("store.read_back", store=Store.GRAPH):
+        in_graph = _by_generation(adapters.graph.read_back(version, list(expected)))
+    wanted = [chunk.chunk_id for chunks in expected.values() for chunk in chunks]
+    with telemetry.timer("store.read_back", store=Store.VECTORS):
+        in_vectors = _by_generation(adapters.vectors.read_back(version, wanted))
     return [
         {
             "document_id": str(key.document_id),

@@ -1,14 +1,12 @@
-"""What is told of documents that a stage or a gate rejected: one count for each reason, one line for each document."""
+"""The lines about documents that a stage or a gate rejected; `counted` counts them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import structlog
 
 from concordance.model import Rejection
-from concordance.operations import telemetry
 
 # A gate may reject a whole source; the ledger's quarantine holds all of them.
 _MOST_LINES = 1_000
@@ -17,9 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 def tell_rejected(rejections: Sequence[Rejection], *, source: str) -> None:
-    """Called once they are recorded. Ids and codes only: the detail is in the quarantine."""
-    for reason, rejected in Counter(rejection.reason for rejection in rejections).items():
-        telemetry.count("documents.quarantined", rejected, source=source, reason=reason)
+    """One line for each, once they are recorded. Ids and codes only: the detail is in the quarantine."""
     for rejection in rejections[:_MOST_LINES]:
         log.info(
             "a document is quarantined",

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from concordance import fault_points
 from concordance.errors import Conflict, Terminal
-from concordance.operations import telemetry
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.counted import WORK, count_outcomes
 from concordance.pipeline.references import PlanReference, RunReport, ShardReference
 
 
@@ -30,7 +30,7 @@ def report(
         state, counts = "nothing", dict(plan.counts)
     else:
         state, counts = "published", {**plan.counts, **adapters.ledger.plans.outcomes(plan.plan_id)}
-    for cost in ("chunks", "embedded", "reused"):
+    for cost in ("chunks", *WORK):
         counts[cost] = sum(shard.counts.get(cost, 0) for shard in shards)
     counts["bytes"] = int(plan.estimates["bytes"])
     ended = RunReport(
@@ -43,8 +43,9 @@ def report(
     )
     with fault_points.around("run.finish"):
         adapters.ledger.runs.finish(run_id=plan.run_id, source=plan.source, state=state, report=ended.as_json())
-    for outcome in ("committed", "deleted", "superseded", "unchanged", "erased"):
-        telemetry.count(f"documents.{outcome}", counts.get(outcome, 0), source=plan.source)
+    # Of a dry run, and of one that a person must approve first, nothing has happened.
+    if state in ("published", "nothing"):
+        count_outcomes(plan, shards, counts, adapters=adapters)
     return ended
 
 

@@ -49,7 +49,7 @@ def ingest(request: RunRequest, *, adapters: Adapters, settings: Settings) -> Ru
         correlation.bound(correlation_id=request.correlation_id, run=request.run_id),
         ending(request, adapters=adapters),
     ):
-        with telemetry.stage("plan", source=request.source):
+        with telemetry.stage("plan", source=request.source, settings=settings):
             plan = make_plan(request, **tools)
         shards: list[ShardReference] = []
         if plan.goes_on:
@@ -76,19 +76,19 @@ def ending(request: RunRequest, *, adapters: Adapters) -> Iterator[None]:
 
 def walk(plan: PlanReference, tools: Tools, *, first: FirstStage = extract) -> list[ShardReference]:
     """The stages of a plan that has something to do. The `first` one makes the documents and chunks."""
-    with telemetry.stage(first.__name__, source=plan.source):
+    with telemetry.stage(first.__name__, source=plan.source, settings=tools["settings"]):
         shards = _in_turn(first, plan, range(plan.shards), tools)
-    with telemetry.stage("check_documents", source=plan.source):
+    with telemetry.stage("check_documents", source=plan.source, settings=tools["settings"]):
         check_documents(plan, shards, **tools)
-    with telemetry.stage("embed", source=plan.source):
+    with telemetry.stage("embed", source=plan.source, settings=tools["settings"]):
         shards = _in_turn(embed, plan, shards, tools)
-    with telemetry.stage("check_chunks", source=plan.source):
+    with telemetry.stage("check_chunks", source=plan.source, settings=tools["settings"]):
         check_chunks(plan, shards, **tools)
-    with telemetry.stage("load", source=plan.source):
+    with telemetry.stage("load", source=plan.source, settings=tools["settings"]):
         shards = _in_turn(load, plan, shards, tools)
-    with telemetry.stage("check_stores", source=plan.source):
+    with telemetry.stage("check_stores", source=plan.source, settings=tools["settings"]):
         check_stores(plan, shards, **tools)
-    with telemetry.stage("publish", source=plan.source):
+    with telemetry.stage("publish", source=plan.source, settings=tools["settings"]):
         publish(plan, **tools)
     return shards
 

@@ -58,7 +58,7 @@ def drop_due(*, adapters: Adapters, settings: Settings) -> DropReport:
             continue
         _drop(version, adapters, settings)
         dropped.append(version.version)
-    telemetry.count("index.dropped", len(dropped))
+        telemetry.count("index.dropped")
     return DropReport(tuple(dropped), waiting)
 
 

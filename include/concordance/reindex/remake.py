@@ -73,8 +73,9 @@ def _remade(
     copied = len(made.documents)
     _cut_anew(made, plan, anew, promises, kept, live, version, adapters=adapters, settings=settings)
     carried = sum(row["is_copied"] and row["is_stale"] for row in made.documents)
-    for what, number in (("copied", copied), ("cut", len(anew)), ("carried", carried)):
-        telemetry.count(f"build.{what}", number, source=plan.source)
+    telemetry.count("build.copied", copied, source=plan.source)
+    telemetry.count("build.cut", len(anew), source=plan.source)
+    telemetry.count("build.carried", carried, source=plan.source)
     return made
 
 

@@ -116,7 +116,11 @@ def rollback(version: IndexVersion, *, adapters: Adapters, settings: Settings) -
 
 def _swap(version: IndexVersion, adapters: Adapters, settings: Settings, *, goes_back: bool = False) -> Swapped:
     with fault_points.around("version.swap"):
-        return adapters.ledger.swapping.swap(version, tolerated=settings.max_lost_documents, goes_back=goes_back)
+        swapped = adapters.ledger.swapping.swap(version, tolerated=settings.max_lost_documents, goes_back=goes_back)
+    if swapped.before is not None:
+        # Not of a repeated call, which finds the version live.
+        telemetry.count("index.swapped")
+    return swapped
 
 
 def _follow(swapped: Swapped, began: float, held_seconds: float, adapters: Adapters, settings: Settings) -> SwapReport:
@@ -131,6 +135,6 @@ def _follow(swapped: Swapped, began: float, held_seconds: float, adapters: Adapt
         seconds=time.monotonic() - began,
     )
     hide(live, adapters.ledger.settling.to_hide(live), adapters=adapters, settings=settings)
-    telemetry.count("index.swapped")
+    telemetry.gauge("index.version", live.version)
     telemetry.timing("index.swap", report.seconds)
     return report
