@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import costs, gates, index, pipeline, reconcile
+from bench import costs, gates, index, pipeline, reconcile, telemetry
 from rich.console import Console
 from rich.table import Table
 
@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
-    figures = [*pipeline.measure(), *gates.measure(), *index.measure(), *reconcile.measure(), *costs.measure()]
+    rooms = (pipeline, gates, index, reconcile, costs, telemetry)
+    figures = [figure for room in rooms for figure in room.measure()]
     table = Table("figure", "value", "unit", "bound")
     for figure in figures:
         table.add_row(figure.name, f"{figure.value:,.2f}", figure.unit, figure.bound)

@@ -11,14 +11,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.memory import peak_bytes
 from bench.pipeline import Figure, document, stack
 
 from concordance.operations import telemetry
+from concordance.operations.process import peak_bytes
 from concordance.pipeline.adapters import open_adapters
 from concordance.pipeline.references import RunRequest
 from concordance.pipeline.run import ingest
@@ -45,16 +45,13 @@ def measure() -> list[Figure]:
     ]
 
 
-class _Stages:
+class _Stages(telemetry.NoBackend):
     """A metrics backend that keeps how long each stage took."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    def increment(self, name: str, n: int, tags: object) -> None:
-        return None
-
-    def timing(self, name: str, milliseconds: float, tags: dict[str, str]) -> None:
+    def timing(self, name: str, milliseconds: float, tags: Mapping[str, str]) -> None:
         if name == "stage.duration":
             self.seconds[tags["stage"]] = milliseconds / 1000
 

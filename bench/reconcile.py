@@ -21,7 +21,6 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from bench.memory import peak_bytes
 from bench.pipeline import NOUNS, SENTENCES, Figure
 
 from concordance import ids
@@ -49,6 +48,7 @@ from concordance.model import (
     StoredChunk,
     StoredContent,
 )
+from concordance.operations.process import peak_bytes
 from concordance.pipeline import index
 from concordance.pipeline.adapters import Adapters, open_adapters
 from concordance.settings import Settings

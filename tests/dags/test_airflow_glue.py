@@ -7,6 +7,7 @@ import contextvars
 import importlib
 import json
 from datetime import timedelta
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 import structlog
 
 from concordance import errors
-from concordance.operations import correlation
+from concordance.operations import correlation, telemetry
 from concordance.pipeline.conf import ReplayConf, checked_conf, run_conf
+from concordance.pipeline.references import RunRequest
+from concordance.settings import load_settings
+from support.kept_metrics import kept_metrics
 
 VALID = {"source": "handbook", "subpath": "", "mode": "incremental", "dry_run": False, "approved": False}
 
@@ -209,3 +213,52 @@ def test_other_people_s_tasks_carry_nothing_of_ours(glue: ModuleType) -> None:
 
     assert contextvars.copy_context().run(carried_by, dag_id="their_dag") == ""
     assert contextvars.copy_context().run(carried_by) == correlation.of_run("r1")
+
+
+def test_a_second_attempt_of_a_stage_is_reported_as_a_retry(
+    glue: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class SecondAttempt:
+        try_number, max_tries = 2, 3
+
+    with kept_metrics() as kept:
+        monkeypatch.setattr("airflow.sdk.get_current_context", lambda: {"ti": SecondAttempt})
+        monkeypatch.setattr(glue, "connected_settings", lambda: load_settings({"state_dir": tmp_path}, environment={}))
+        monkeypatch.setattr(glue, "AirflowStats", lambda: kept)
+        request = RunRequest(source="distributions", run_id="run-1")
+        with pytest.raises(LookupError), glue.planning(request):
+            raise LookupError
+    stage = (("source", "distributions"), ("stage", "plan"))
+    assert kept.of("stage.retried") == {stage: 1}
+    assert kept.of("stage.failed") == {stage: 1}
+    assert not kept.of("stage.finished")
+
+
+def test_what_airflow_s_client_is_given_has_legal_tags_and_the_product_s_prefix(
+    glue: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[Any, ...]] = []
+
+    class Client:
+        def incr(self, name: str, *, count: int, tags: dict[str, str]) -> None:
+            sent.append((name, count, tags))
+
+        def gauge(self, name: str, value: float, *, tags: dict[str, str]) -> None:
+            sent.append((name, value, tags))
+
+        def timing(self, name: str, took: timedelta, *, tags: dict[str, str]) -> None:
+            sent.append((name, took, tags))
+
+    monkeypatch.setattr(glue, "stats", Client())
+    previous = telemetry.use(glue.AirflowStats())
+    try:
+        telemetry.count("chunks.written", 3, source="two words: and/a slash")
+        telemetry.gauge("disk.free_bytes", 5, place="state")
+        telemetry.timing("store.write", 0.25, store="graph")
+    finally:
+        telemetry.use(previous)
+    assert sent == [
+        ("concordance.chunks.written", 3, {"source": "two_words_and_a_slash"}),
+        ("concordance.disk.free_bytes", 5, {"place": "state"}),
+        ("concordance.store.write", timedelta(seconds=0.25), {"store": "graph"}),
+    ]
