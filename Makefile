@@ -17,10 +17,11 @@ PYTEST_ARGS ?=
 # Airflow starts many short Python processes: without compiled files each would compile thousands of modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup lock demo up down status test lint format types contracts audit bench faults simulate clean
+.PHONY: help setup lock demo up down status test lint format types contracts audit bench faults simulate \
+  monitoring-tools rules clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV): requirements-bootstrap.txt
 	@if [ -z "$(PYTHON311)" ]; then \
@@ -96,6 +97,12 @@ faults: $(SET_UP) ## the fault suite alone, in full; prints the table of trials 
 SEEDS ?= 10000
 simulate: $(SET_UP) ## the seeded simulator alone, 10,000 histories (make simulate SEEDS=...)
 	@CONCORDANCE_SEEDS=$(SEEDS) $(PYTHON) -m pytest tests/simulation $(PYTEST_ARGS)
+
+monitoring-tools: $(UV) ## statsd_exporter, Prometheus and Alertmanager for the tests, into .concordance/monitoring
+	@.ci/monitoring-tools
+
+rules: $(SET_UP) monitoring-tools ## check the monitoring stack's files, and what every alert rule does
+	@CONCORDANCE_REQUIRE_MONITORING=1 $(PYTHON) -m pytest tests/monitoring/test_rules.py $(PYTEST_ARGS)
 
 clean: ## delete caches; .venv and .concordance/ stay
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -18,6 +18,7 @@ from concordance.settings import ROOT, SECTION, Settings
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 AIRFLOW = ("airflow-init", "api-server", "scheduler", "dag-processor", "triggerer")
+MONITORING = ("statsd-exporter", "prometheus", "alertmanager", "grafana")
 SECRET = ("PASSWORD", "SECRET", "KEY", "AUTH", "SQL_ALCHEMY_CONN")
 
 
@@ -116,6 +117,47 @@ def test_airflow_reads_its_code_and_cannot_change_it(name: str) -> None:
     code = [volume for volume in service["volumes"] if volume.startswith((".", "$"))]
     assert {"./dags", "./plugins", "./include", "./airflow.cfg"} <= {volume.partition(":")[0] for volume in code}
     assert all(volume.endswith(":ro") for volume in code)
+
+
+@pytest.mark.parametrize("name", MONITORING)
+def test_what_watches_reads_its_files_and_can_change_nothing_but_its_own_volume(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    mounted = service["volumes"]
+    assert all(volume.endswith(":ro") for volume in mounted if volume.startswith((".", "$")))
+    assert len([volume for volume in mounted if not volume.endswith(":ro")]) <= 1
+
+
+def test_what_watches_keeps_what_it_sees_for_a_limited_time_and_size() -> None:
+    prometheus = SERVICES["prometheus"]["command"]
+    assert any(argument.startswith("--storage.tsdb.retention.time=") for argument in prometheus)
+    assert any(argument.startswith("--storage.tsdb.retention.size=") for argument in prometheus)
+    assert any(argument.startswith("--data.retention=") for argument in SERVICES["alertmanager"]["command"])
+
+
+def test_what_is_tested_is_what_is_deployed() -> None:
+    tools = (ROOT / ".ci" / "monitoring-tools").read_text()
+    for service, module in (("statsd-exporter", "statsd_exporter"), ("alertmanager", "cmd/alertmanager")):
+        assert f"{module}@{SERVICES[service]['image'].rpartition(':')[2]}" in tools
+
+
+def test_metrics_go_from_airflow_to_the_exporter_to_prometheus_to_grafana() -> None:
+    sent = environment(SERVICES["scheduler"])
+    assert sent["AIRFLOW__METRICS__STATSD_HOST"] in SERVICES
+    assert f"--statsd.listen-udp=:{sent['AIRFLOW__METRICS__STATSD_PORT']}" in SERVICES["statsd-exporter"]["command"]
+    monitoring = ROOT / "deploy" / "monitoring"
+    read = yaml.safe_load((monitoring / "prometheus.yml").read_text())
+    groups = [*read["scrape_configs"], *read["alerting"]["alertmanagers"]]
+    targets = {target for group in groups for static in group["static_configs"] for target in static["targets"]}
+    assert targets == {"statsd-exporter:9102", "127.0.0.1:9090", "alertmanager:9093"}
+    (source,) = yaml.safe_load((monitoring / "grafana/provisioning/datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    (provider,) = yaml.safe_load((monitoring / "grafana/provisioning/dashboards/concordance.yml").read_text())[
+        "providers"
+    ]
+    assert any(volume.endswith(f":{provider['options']['path']}:ro") for volume in SERVICES["grafana"]["volumes"])
 
 
 def test_only_the_preparation_knows_the_secrets_of_the_stores() -> None:
