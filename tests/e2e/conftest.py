@@ -11,9 +11,10 @@ from concordance.local import airflow as airflow_programs
 from concordance.local import state
 from concordance.local.airflow_api import AirflowApi
 from support.house import DAG, House
+from support.monitoring import Exporter, is_there, running_exporter
 from support.stacks import running, stack_settings
 
-SOURCES = ("notes", "archive", "drafts", "held", "nightly", "shelf", "desk", "marked")
+SOURCES = ("notes", "archive", "drafts", "held", "nightly", "shelf", "desk", "marked", "measured")
 # The one source that the nightly run takes up.
 SCHEDULED = "nightly"
 # Long enough for a machine with other work; the sweep's grace must be longer than lease and readers.
@@ -34,8 +35,19 @@ def _declare(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exporter | None]:
+    """Where Airflow and its tasks send their metrics; None where no exporter is found."""
+    if not is_there("statsd_exporter"):
+        yield None
+        return
+    with running_exporter(tmp_path_factory.mktemp("exporter")) as exporter:
+        yield exporter
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory, metrics: Exporter | None) -> Iterator[House]:
     """Airflow and the stores, with declared sources whose folders are empty."""
+    sent_to = {"statsd_host": "127.0.0.1", "statsd_port": metrics.udp_port} if metrics else {}
     folder = tmp_path_factory.mktemp("documents")
     given = stack_settings(
         tmp_path_factory.mktemp("house"),
@@ -54,6 +66,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         relevance_ndcg_tolerance=0.07,
         relevance_list_tolerance=0.2,
         **_TIMES,
+        **sent_to,
     )
     with running(given, programs="all") as settings:
         password = state.read_secrets(state.locate(settings))["airflow_admin_password"]

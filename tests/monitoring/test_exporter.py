@@ -21,7 +21,7 @@ from concordance.settings import ROOT, Settings
 from simulation.world import SOURCE, World, quick_settings
 from support.airflow_home import airflow_environment
 from support.ledgers import connect
-from support.monitoring import Exporter, Page, own_names, prometheus_name
+from support.monitoring import Exporter, Page, figures, own_names, prometheus_name, reported
 
 # Sent last: it is on the page when all others are.
 LAST = "index.dropped"
@@ -152,14 +152,7 @@ def equals_the_report(page: Page, report: RunReport, world: World) -> None:
     assert row is not None
     kept = row[0]["counts"]  # type: ignore[index]
     assert kept == report.counts
-    tags = {"source": SOURCE}
-    for outcome in ("committed", "deleted", "superseded", "unchanged", "erased"):
-        assert page.value(f"concordance_documents_{outcome}_total", **tags) == kept.get(outcome, 0), outcome
-    rejected = page.by("concordance_documents_quarantined_total", "reason", **tags)
-    assert sum(rejected.values()) == kept.get("quarantined", 0)
-    assert page.value("concordance_chunks_written_total", **tags) == kept["chunks"]
-    assert page.value("concordance_chunks_embedded_total", **tags) == kept["embedded"]
-    assert page.value("concordance_chunks_reused_total", **tags) == kept["reused"]
-    stages = page.by("concordance_stage_finished_total", "stage", **tags)
+    assert figures(page, SOURCE) == reported(kept)
+    stages = page.by("concordance_stage_finished_total", "stage", source=SOURCE)
     assert set(stages.values()) == {1}
-    assert page.by("concordance_stage_duration_seconds_count", "stage", **tags) == stages
+    assert page.by("concordance_stage_duration_seconds_count", "stage", source=SOURCE) == stages

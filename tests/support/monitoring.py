@@ -21,7 +21,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from concordance.operations.metrics import Kind, Metric
+from concordance.operations.metrics import METRICS, Kind, Metric
 from concordance.settings import ROOT
 from support.stacks import free_ports
 from support.waiting import wait_for
@@ -37,11 +37,14 @@ _SAMPLE = re.compile(r"(?P<name>[A-Za-z_:][\w:]*)(?:\{(?P<labels>.*)\})? (?P<val
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
 
-def needed(*programs: str) -> None:
-    """Skip the test unless these programs are there, or fail it where they are required."""
-    missing = [program for program in programs if not (BIN / program).exists()]
-    if missing:
-        said = f"{', '.join(missing)} not found: make monitoring-tools"
+def is_there(program: str) -> bool:
+    return (BIN / program).exists()
+
+
+def needed(program: str) -> None:
+    """Skip the test unless this program is there, or fail it where it is required."""
+    if not is_there(program):
+        said = f"{program} was not found: make monitoring-tools"
         if os.environ.get(REQUIRE) == "1":
             pytest.fail(said)
         pytest.skip(said)
@@ -119,6 +122,27 @@ class Exporter:
         name = "concordance_" + last.replace(".", "_") + "_total"
         wait_for(lambda: name in self.page().values, what=f"{name} on the exporter's page")
         return self.page()
+
+
+# Counters that say what a run's report says, by the report's name for it.
+FIGURES = {
+    **{outcome: f"documents.{outcome}" for outcome in ("committed", "deleted", "superseded", "unchanged", "erased")},
+    "embedded": "chunks.embedded",
+    "reused": "chunks.reused",
+    "chunks": "chunks.written",
+}
+
+
+def figures(page: Page, source: str) -> dict[str, float]:
+    """What the counters of a source say, as a run's report says it."""
+    said = {name: page.value(prometheus_name(METRICS[metric]), source=source) for name, metric in FIGURES.items()}
+    rejected = page.by(prometheus_name(METRICS["documents.quarantined"]), "reason", source=source)
+    return {**said, "quarantined": sum(rejected.values())}
+
+
+def reported(counts: Mapping[str, int]) -> dict[str, int]:
+    """The same figures of a run's report."""
+    return {name: counts.get(name, 0) for name in (*FIGURES, "quarantined")}
 
 
 def own_names(page: Page) -> set[str]:
