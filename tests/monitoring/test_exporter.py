@@ -21,7 +21,7 @@ from concordance.settings import ROOT, Settings
 from simulation.world import SOURCE, World, quick_settings
 from support.airflow_home import airflow_environment
 from support.ledgers import connect
-from support.monitoring import Exporter, Page, figures, own_names, prometheus_name, reported
+from support.monitoring import Exporter, Page, figures, own_names, reported
 
 # Sent last: it is on the page when all others are.
 LAST = "index.dropped"
@@ -48,7 +48,7 @@ def values() -> list[tuple[Metric, int, dict[str, str]]]:
 def check(page: Page) -> None:
     """The page shows exactly `values()`, each once; timers were sent in milliseconds and are shown in seconds."""
     for metric, number, tags in values():
-        name = prometheus_name(metric)
+        name = metric.prometheus
         assert page.types[name] == TYPES[metric.kind], name
         if metric.kind is Kind.TIMER:
             assert page.value(f"{name}_sum", **tags) == pytest.approx(number / 1000), name
@@ -57,7 +57,7 @@ def check(page: Page) -> None:
             assert page.value(name, **tags) == number, name
             assert len(page.values[name]) == 1, name
     shown = {name for name in own_names(page) if name.startswith("concordance_")}
-    assert shown == {prometheus_name(metric) for metric in METRICS.values()}
+    assert shown == {metric.prometheus for metric in METRICS.values()}
 
 
 def test_every_metric_of_the_product_arrives_by_its_name_type_tags_and_value(statsd: Exporter) -> None:

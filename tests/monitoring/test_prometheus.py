@@ -12,7 +12,7 @@ from pathlib import Path
 from concordance.operations import telemetry
 from concordance.operations.metrics import METRICS, Kind
 from concordance.settings import Settings
-from support.monitoring import Exporter, get, prometheus_name, running_alertmanager, running_prometheus
+from support.monitoring import Exporter, get, running_alertmanager, running_prometheus
 from support.waiting import wait_for
 
 SECONDS = 60
@@ -66,7 +66,7 @@ def test_what_was_sent_is_scraped_recorded_judged_and_told(exporter: Exporter, t
                     telemetry.count(metric.name, 5, **dict.fromkeys(metric.tags, "a"))
         finally:
             telemetry.close()
-        names = {prometheus_name(metric) for metric in METRICS.values() if metric.kind is Kind.COUNTER}
+        names = {metric.prometheus for metric in METRICS.values() if metric.kind is Kind.COUNTER}
         for name in sorted(names):
             wait_for(lambda name=name: 5.0 in prometheus.query(name).values(), seconds=SECONDS, what=name)
         # The exporter has just begun to count, so that all five are new.

@@ -21,7 +21,8 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from concordance.operations.metrics import METRICS, Kind, Metric
+from concordance.operations.metrics import METRICS
+from concordance.pipeline.counted import OUTCOMES, WORK
 from concordance.settings import ROOT
 from support.stacks import free_ports
 from support.waiting import wait_for
@@ -48,12 +49,6 @@ def needed(program: str) -> None:
         if os.environ.get(REQUIRE) == "1":
             pytest.fail(said)
         pytest.skip(said)
-
-
-def prometheus_name(metric: Metric) -> str:
-    """What deploy/monitoring/statsd-mapping.yml makes of a metric's name."""
-    ending = {Kind.COUNTER: "_total", Kind.GAUGE: "", Kind.TIMER: "_seconds"}[metric.kind]
-    return "concordance_" + metric.name.replace(".", "_") + ending
 
 
 def tool(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -125,18 +120,13 @@ class Exporter:
 
 
 # Counters that say what a run's report says, by the report's name for it.
-FIGURES = {
-    **{outcome: f"documents.{outcome}" for outcome in ("committed", "deleted", "superseded", "unchanged", "erased")},
-    "embedded": "chunks.embedded",
-    "reused": "chunks.reused",
-    "chunks": "chunks.written",
-}
+FIGURES = {**OUTCOMES, **WORK}
 
 
 def figures(page: Page, source: str) -> dict[str, float]:
     """What the counters of a source say, as a run's report says it."""
-    said = {name: page.value(prometheus_name(METRICS[metric]), source=source) for name, metric in FIGURES.items()}
-    rejected = page.by(prometheus_name(METRICS["documents.quarantined"]), "reason", source=source)
+    said = {name: page.value(METRICS[metric].prometheus, source=source) for name, metric in FIGURES.items()}
+    rejected = page.by(METRICS["documents.quarantined"].prometheus, "reason", source=source)
     return {**said, "quarantined": sum(rejected.values())}
 
 
