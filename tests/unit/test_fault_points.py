@@ -12,7 +12,9 @@ from concordance import fault_points
 
 PRODUCT = Path(__file__).resolve().parents[2] / "include" / "concordance"
 # What these modules do to the stores, the ledger and the staging area is what crashes can tear apart.
-MODULES = sorted(module for room in ("pipeline", "consistency", "reindex") for module in (PRODUCT / room).glob("*.py"))
+MODULES = sorted(
+    module for room in ("pipeline", "consistency", "reindex", "watching") for module in (PRODUCT / room).glob("*.py")
+)
 READS = {
     "graph": "ping read_back chunks neighbourhoods orphans pointer counts counts_of close generations_of scan contents "
     "chunk_rows anchors documents altered_entities mentioning loose schema_gaps description",
@@ -29,6 +31,7 @@ READS = {
     "quarantine": "rows count meant",
     "runs": "report measured under_way",
     "settling": "to_settle to_hide",
+    "alerting": "open recent get undelivered",
     "versions": "live building frozen get all unfinished",
     "building": "get newest_of sources differences lag is_closed",
     "swapping": "droppable_in retired",

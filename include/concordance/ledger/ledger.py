@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from concordance.circuit import Circuit
+from concordance.ledger.alerting import Alerting
 from concordance.ledger.batches import Batches
 from concordance.ledger.building import Building
 from concordance.ledger.counting import Counting
@@ -28,7 +29,7 @@ from concordance.settings import Settings
 
 class Ledger:
     """`versions`, `runs`, `plans`, `verdicts`, `batches`, `publishing`, `counting`, `building`, `swapping`, `settling`,
-    `erasing` write; `snapshot` reads one moment."""
+    `erasing`, `alerting` write; `snapshot` reads one moment."""
 
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings)
@@ -45,6 +46,7 @@ class Ledger:
         self.repairing = Repairing(self._database)
         self.rebuilding = Rebuilding(self._database)
         self.settling = Settling(self._database, sweep_grace_seconds=settings.sweep_grace_seconds)
+        self.alerting = Alerting(self._database, lease_seconds=settings.alert_lease_seconds)
         self.erasing = Erasing(self._database, sweep_grace_seconds=settings.sweep_grace_seconds)
 
     @contextmanager

@@ -152,4 +152,15 @@ _PROCESS = (
     ),
     _gauge("disk.free_bytes", Unit.BYTES, ("place",), "free on the disk of the staging area, of the state folder"),
 )
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (*_RUNS, *_COUNTERS, *_TIMINGS, *_GAUGES, *_PROCESS)}
+_ALERTS = (
+    _counter("alert.fired", ("kind",), "alerts that fired, as told by the channel statsd"),
+    _counter("alert.recovered", ("kind",), "alerts that are over, as told by the channel statsd"),
+    _counter("alert.undelivered", ("channel",), "attempts to deliver an alert that failed"),
+    _gauge("alert.open", Unit.COUNT, ("kind",), "alerts that are open, as the watch reads them"),
+    _counter("watch.rounds", (), "rounds of the watch: without them nobody looks"),
+    _counter("watch.failed", ("watcher",), "looks of the watch that failed, by who looked"),
+    _timer("watch.round", (), "wall time of one round of the watch"),
+)
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric for metric in (*_RUNS, *_COUNTERS, *_TIMINGS, *_GAUGES, *_PROCESS, *_ALERTS)
+}

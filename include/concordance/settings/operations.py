@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
+from concordance.settings.stores import ROOT, Url
+
+CHANNELS = ("log", "statsd", "webhook", "email")
 _LEVEL = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*)=(INFO|WARNING|ERROR)")
 
 
@@ -24,6 +28,14 @@ def levels_of(listed: str) -> dict[str, str]:
 def _is_list_of_levels(listed: str) -> str:
     levels_of(listed)
     return listed
+
+
+def named_channels(value: str) -> str:
+    """A list of channels as `alert_channels` has it, each once, in the order of `CHANNELS`."""
+    given = {part.strip() for part in value.split(",")} - {""}
+    if unknown := given - set(CHANNELS):
+        raise ValueError(f"there is no channel {sorted(unknown)[0]!r}; allowed: {', '.join(CHANNELS)}, a comma between")
+    return ",".join(name for name in CHANNELS if name in given)
 
 
 class OperationsSettings(BaseModel):
@@ -48,3 +60,46 @@ class OperationsSettings(BaseModel):
 
     # alerts
     run_deadline_seconds: float = Field(5400, ge=1, le=604_800)
+    slas_file: Path = Field(ROOT / "include" / "slas.toml", description="declaration of what is late, and when")
+    alert_channels: Annotated[str, AfterValidator(named_channels)] = Field(
+        "log,statsd", description=f"where alerts go: {', '.join(CHANNELS)}, a comma between two"
+    )
+    alert_timeout_seconds: float = Field(
+        5, ge=0.1, le=60, description="for one delivery by one channel, answer included"
+    )
+    alert_lease_seconds: float = Field(30, ge=1, le=3600, description="after which a delivery that died is tried again")
+    alert_attempts: int = Field(12, ge=1, le=1000, description="of one delivery; after the last one it is given up")
+    alert_retry_seconds: float = Field(5, ge=0.1, le=3600, description="wait after a delivery's first failure")
+    alert_retry_max_seconds: float = Field(
+        600, ge=0.1, le=86_400, description="each wait is twice the one before, up to"
+    )
+    alert_settle_seconds: float = Field(
+        10, ge=0, le=3600, description="so old is an alert at least that the watch sees recover: clocks differ"
+    )
+    alert_webhook_url: SecretStr = Field(SecretStr(""), description="http(s)://...; a secret, for it may carry a token")
+    alert_webhook_secret: SecretStr = Field(
+        SecretStr(""), description="key of the HMAC-SHA256 of the body, in a header"
+    )
+    alert_email_to: str = Field("", description="addresses, a comma between two")
+    alert_email_from: str = Field("concordance@localhost", max_length=320)
+    smtp_host: str = ""
+    smtp_port: int = Field(587, ge=1, le=65_535)
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_starttls: bool = True
+    runbook_url: str = Field("docs/runbook/alerts.md", description="page of the runbook; an alert links its section")
+
+    # the watch
+    airflow_url: Url = Field("", description="Airflow's API server, http(s)://host:port; empty: the local stack's")
+    airflow_page_url: Url = Field("", description="where people find Airflow, for links; empty: airflow_url")
+    airflow_user: str = Field("watch", description="an account that may read runs")
+    airflow_password: SecretStr = SecretStr("")
+    airflow_timeout_seconds: float = Field(10, ge=0.1, le=300, description="for one request of the watch")
+    watch_interval_seconds: float = Field(3, ge=0.1, le=3600, description="between two rounds")
+    watch_look_seconds: float = Field(5, ge=0.1, le=600, description="that a round waits for those who look")
+    watch_back_off_seconds: float = Field(
+        60, ge=0.1, le=3600, description="at most, after a look that failed by a defect"
+    )
+    watch_silent_seconds: float = Field(60, ge=1, le=86_400, description="without a round: the watch is not healthy")
+    watch_failed_seconds: float = Field(604_800, ge=60, le=31_536_000, description="how long a failed run is told of")
+    watch_max_runs: int = Field(500, ge=100, le=100_000, description="runs that one round looks at, of each question")

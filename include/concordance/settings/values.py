@@ -45,6 +45,10 @@ class Settings(OperationsSettings, ReadingSettings, VersionSettings, RunSettings
                 self.retry_wait_seconds <= self.retry_wait_max_seconds,
                 "retry_wait_seconds must not exceed retry_wait_max_seconds",
             ),
+            (
+                self.alert_timeout_seconds < self.alert_lease_seconds,
+                "alert_lease_seconds must exceed alert_timeout_seconds: one that still runs must not be repeated",
+            ),
             (self.min_jump_runs <= self.max_jump_runs, "min_jump_runs must not exceed max_jump_runs"),
             (
                 self.sweep_grace_seconds > max(self.lease_seconds, self.reader_timeout_seconds),
@@ -80,6 +84,10 @@ class Settings(OperationsSettings, ReadingSettings, VersionSettings, RunSettings
     @property
     def effective_qdrant_url(self) -> str:
         return self.qdrant_url or f"http://127.0.0.1:{self.qdrant_port}"
+
+    @property
+    def effective_airflow_url(self) -> str:
+        return self.airflow_url or f"http://127.0.0.1:{self.airflow_port}"
 
     @property
     def with_kept_models(self) -> dict[str, Self]:
