@@ -46,22 +46,29 @@ def main() -> int:
                 session.flush()
             session.add(wanted)
     if "FabAuthManager" in conf.get("core", "auth_manager"):
-        _ensure_admin(os.environ.get("AIRFLOW_ADMIN_PASSWORD", ""))
+        _ensure_accounts(
+            admin=os.environ.get("AIRFLOW_ADMIN_PASSWORD", ""), watch=os.environ.get("AIRFLOW_WATCH_PASSWORD", "")
+        )
     print(f"Prepared: the ledger, and Airflow with {len(glue.POOLS)} pools and {len(connections)} connections")
     return 0
 
 
-def _ensure_admin(password: str) -> None:
-    """The first account; one that is there keeps its password, which it may have changed."""
+def _ensure_accounts(*, admin: str, watch: str) -> None:
+    """The first account, which keeps the password that it may have changed, and the one of the watch, which may only
+    read and whose password follows the environment."""
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 
+    for variable, password in (("AIRFLOW_ADMIN_PASSWORD", admin), ("AIRFLOW_WATCH_PASSWORD", watch)):
+        if len(password) < MIN_PASSWORD_CHARACTERS:
+            raise SystemExit(f"{variable} needs at least {MIN_PASSWORD_CHARACTERS} characters")
     with get_application_builder() as builder:
         manager = builder.sm
-        if manager.find_user(username="admin"):
-            return
-        if len(password) < MIN_PASSWORD_CHARACTERS:
-            raise SystemExit(f"AIRFLOW_ADMIN_PASSWORD needs at least {MIN_PASSWORD_CHARACTERS} characters")
-        manager.add_user("admin", "Admin", "Admin", "admin@localhost", manager.find_role("Admin"), password)
+        if not manager.find_user(username="admin"):
+            manager.add_user("admin", "Admin", "Admin", "admin@localhost", manager.find_role("Admin"), admin)
+        if (user := manager.find_user(username="watch")) is not None:
+            manager.reset_password(user.id, watch)
+        else:
+            manager.add_user("watch", "Watch", "Watch", "watch@localhost", manager.find_role("Viewer"), watch)
 
 
 def connections_of(settings: Settings) -> list[Connection]:

@@ -72,6 +72,9 @@ REPAIR_EFFECTS = (
     "ledger.rebuild",
 )
 
+# Between a breach that somebody sees and the last word that is told of it (`tests/faults/test_crash_in_alerts.py`).
+ALERT_EFFECTS = ("alert.fire", "alert.recover", "alert.adopt", "alert.claim", "alert.send", "alert.mark")
+
 
 def points_of(*effects: str) -> frozenset[str]:
     """The names of the points before and after these effects."""
@@ -82,7 +85,8 @@ RUN_POINTS = points_of(*RUN_EFFECTS)
 ERASE_POINTS = points_of(*ERASE_EFFECTS)
 REPAIR_POINTS = points_of(*REPAIR_EFFECTS)
 BUILD_POINTS = points_of(*BUILD_EFFECTS)
-POINTS = RUN_POINTS | ERASE_POINTS | REPAIR_POINTS | BUILD_POINTS
+ALERT_POINTS = points_of(*ALERT_EFFECTS)
+POINTS = RUN_POINTS | ERASE_POINTS | REPAIR_POINTS | BUILD_POINTS | ALERT_POINTS
 
 _hook: Callable[[str], None] | None = None
 

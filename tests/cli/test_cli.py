@@ -40,6 +40,8 @@ COMMANDS = (
     "up",
     "status",
     "down",
+    "watch",
+    "alerts",
 )
 HEAVY = ("airflow", "torch", "sentence_transformers", "great_expectations", "pandas", "numpy", "neo4j", "qdrant_client")
 

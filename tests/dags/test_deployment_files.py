@@ -166,6 +166,16 @@ def test_only_the_preparation_knows_the_secrets_of_the_stores() -> None:
         assert not any(secret in held for secret in ("NEO4J_PASSWORD", "QDRANT_API_KEY", "LEDGER_PASSWORD"))
 
 
+def test_the_watch_knows_the_stores_and_an_account_that_may_only_read_and_none_of_airflows_keys() -> None:
+    known = environment(SERVICES["watch"])
+    assert {"AIRFLOW__CONCORDANCE__AIRFLOW_PASSWORD", "AIRFLOW__CONCORDANCE__LEDGER_PASSWORD"} <= known.keys()
+    assert all(name.startswith("AIRFLOW__CONCORDANCE__") for name in known if name.startswith("AIRFLOW__"))
+    assert {name.removeprefix("AIRFLOW__CONCORDANCE__").lower() for name in known if "__CONCORDANCE__" in name} <= set(
+        Settings.model_fields
+    )
+    assert 'find_role("Viewer"), watch' in (ROOT / "deploy" / "prepare.py").read_text()
+
+
 def test_each_database_role_owns_its_own_database_and_no_more() -> None:
     roles = (ROOT / "deploy" / "postgres" / "roles.sql").read_text()
     assert roles.count("LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION PASSWORD :") == 2

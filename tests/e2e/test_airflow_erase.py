@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from concordance import ids
-from concordance.local.airflow_api import RunState
 from concordance.pipeline.adapters import open_adapters
+from concordance.watching.airflow import RunState
 from support.house import House
 from support.ledgers import move_clock
 from support.trials import is_full

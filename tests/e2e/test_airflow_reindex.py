@@ -18,9 +18,9 @@ from concordance.chunking.words import common_words
 from concordance.consistency import erase
 from concordance.consistency.erase import EraseRequest
 from concordance.ledger.erasure_scope import Scope
-from concordance.local.airflow_api import RunState, TaskState
 from concordance.pipeline.adapters import open_adapters
 from concordance.reindex.listing import list_versions
+from concordance.watching.airflow import RunState, TaskState
 from support.house import House
 from support.ledgers import connect, move_clock
 from support.trials import RecordTrials, is_full

@@ -6,7 +6,7 @@ import http.client
 import secrets
 import warnings
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,13 +16,16 @@ import neo4j
 from qdrant_client import QdrantClient, models
 
 from concordance.consistency import VerifyReport, verify
+from concordance.ledger import open_ledger
 from concordance.local import airflow as airflow_programs
 from concordance.local import state
-from concordance.local.airflow_api import AirflowApi, RunState
+from concordance.operations.alerts import Alert, AlertKind
 from concordance.pipeline.adapters import open_adapters
 from concordance.pipeline.references import RunReport, RunRequest
 from concordance.pipeline.run import ingest
 from concordance.settings import Settings
+from concordance.watching.airflow import AirflowApi, RunState
+from support.receivers import Receiver
 from support.waiting import wait_for
 
 DAG = "concordance_ingest"
@@ -37,6 +40,9 @@ class House:
     settings: Settings
     api: AirflowApi
     folder: Path
+    hook: Receiver
+    # (kind, run id) of the alerts that a test has made fire.
+    expected: set[tuple[str, str]] = field(default_factory=set)
 
     def run(self, source: str, **conf: Any) -> RunState:
         """Trigger a run and wait until it is done."""
@@ -85,6 +91,45 @@ class House:
     def report(self, ended: RunState) -> dict[str, Any]:
         report: dict[str, Any] = self.api.result(DAG, ended.run_id, "report")
         return report
+
+    def alerts(self, run_id: str | None = None) -> list[Alert]:
+        """The alerts that ever fired, of one run or of all, as the ledger has them."""
+        ledger = open_ledger(self.settings)
+        try:
+            found = ledger.alerting.recent(limit=10_000)
+        finally:
+            ledger.close()
+        return [each for each in found if run_id is None or each.breach.subject.get("run") == run_id]
+
+    def alert(self, kind: str, run_id: str, *, seconds: float = 90) -> Alert:
+        """The alert of this kind that fires of this run, once it is there; it is one that a test expects."""
+        self.expected.add((kind, run_id))
+
+        def fired() -> list[Alert]:
+            return [each for each in self.alerts(run_id) if each.breach.kind == kind]
+
+        (alert,) = wait_for(fired, seconds=seconds, what=f"{kind} of {run_id}")
+        return alert
+
+    def recovered(self, alert: Alert, *, seconds: float = 90) -> Alert:
+        """The same alert once it is over."""
+
+        def over() -> list[Alert]:
+            return [each for each in self.alerts() if each.alert_id == alert.alert_id and each.recovered_at is not None]
+
+        return wait_for(over, seconds=seconds, what=f"the end of {alert.breach.key}")[0]
+
+    def false_alarms(self) -> list[str]:
+        """Alerts that no test made fire; that of a run which did fail is none."""
+        alarms = []
+        for alert in self.alerts():
+            kind, subject = alert.breach.kind, alert.breach.subject
+            if (str(kind), subject.get("run", "")) in self.expected:
+                continue
+            if kind is AlertKind.RUN_FAILED and self.api.run(subject["dag"], subject["run"]).state == "failed":
+                continue
+            alarms.append(f"{alert.breach.key}: {alert.breach.actual}")
+        return alarms
 
     def link(self, run_id: str, task_id: str, name: str, *, dag_id: str = DAG) -> str | None:
         """Where a task's link of this name leads to; None where the task shows none."""

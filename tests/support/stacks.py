@@ -54,7 +54,7 @@ def stack_settings(folder: Path, **overrides: Any) -> Settings:
 
 def with_secrets(settings: Settings) -> Settings:
     """The same settings, with the secrets that `up` has generated meanwhile."""
-    given = settings.model_dump(exclude={"ledger_password", "neo4j_password", "qdrant_api_key"})
+    given = settings.model_dump(exclude={"ledger_password", "neo4j_password", "qdrant_api_key", "airflow_password"})
     return load_settings(given, environment={})
 
 

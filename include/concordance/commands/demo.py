@@ -14,8 +14,8 @@ from concordance.commands.common import Add, read_settings
 from concordance.commands.output import print_lines, print_table, say
 
 if TYPE_CHECKING:
-    from concordance.local.airflow_api import AirflowApi, RunState
     from concordance.settings import Settings
+    from concordance.watching.airflow import AirflowApi, RunState
 
 DAG = "concordance_ingest"
 SOURCE = "distributions"
@@ -25,6 +25,7 @@ QUERIES = (
     "run tasks on a schedule with their dependencies",
 )
 _READ_SECONDS = 120
+_RUN_SECONDS = 5400
 # How a run's counts are read: what was seen, what was to do, what came of it.
 _ORDER = ("discovered", "added", "changed", "unchanged", "deleted", "committed", "quarantined", "chunks", "embedded")
 
@@ -53,7 +54,7 @@ def demo(arguments: argparse.Namespace) -> int:
     airflow = _login(settings)
     airflow.await_dag(DAG, wait_seconds=_READ_SECONDS)
     run_id = airflow.trigger(DAG, {"source": arguments.source})
-    ended = _follow(airflow, run_id, settings=settings, started=started)
+    ended = _follow(airflow, run_id, started=started)
     if ended.state != "success":
         return _show_failure(airflow, ended)
     _show_report(airflow, ended)
@@ -68,17 +69,17 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def _login(settings: Settings) -> AirflowApi:
     from concordance.local import airflow, state
-    from concordance.local.airflow_api import AirflowApi
+    from concordance.watching.airflow import AirflowApi
 
     password = state.read_secrets(state.locate(settings)).get("airflow_admin_password", "")
-    return AirflowApi(settings.airflow_port, user=airflow.ADMIN, password=password)
+    return AirflowApi(settings.effective_airflow_url, user=airflow.ADMIN, password=password)
 
 
-def _follow(airflow: AirflowApi, run_id: str, *, settings: Settings, started: float) -> RunState:
+def _follow(airflow: AirflowApi, run_id: str, *, started: float) -> RunState:
     """Print each change of a task's states; returns the run when it is done."""
     shown: dict[str, str] = {}
     seen: RunState | None = None
-    for seen in airflow.follow(DAG, run_id, wait_seconds=settings.run_deadline_seconds):
+    for seen in airflow.follow(DAG, run_id, wait_seconds=_RUN_SECONDS):
         for task_id in dict.fromkeys(task.task_id for task in seen.tasks):
             states = [task.state for task in seen.tasks if task.task_id == task_id and task.state]
             summary = ", ".join(

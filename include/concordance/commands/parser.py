@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from concordance.commands import demo, erasing, indexing, metrics, quarantine, reading, runs, settings, stack, verifying
+from concordance.commands import (
+    demo,
+    erasing,
+    indexing,
+    metrics,
+    quarantine,
+    reading,
+    runs,
+    settings,
+    stack,
+    verifying,
+    watching,
+)
 from concordance.commands.common import Run
 
 _EPILOG = """\
@@ -49,4 +61,5 @@ def build_parser() -> argparse.ArgumentParser:
     metrics.add_commands(add)
     stack.add_commands(add)
     demo.add_commands(add)
+    watching.add_commands(add)
     return parser

@@ -25,6 +25,8 @@ from concordance.local.state import State, write_private
 from concordance.settings import ENVIRONMENT_PREFIX, ROOT, Settings
 
 ADMIN = "admin"
+# What an alert that a task or the triggerer raises is delivered with.
+_ALERT_SECRETS = ("alert_webhook_url", "alert_webhook_secret", "smtp_password")
 PREPARE, API_SERVER, SCHEDULER = "airflow-prepare", "airflow-api-server", "airflow-scheduler"
 DAG_PROCESSOR, TRIGGERER = "airflow-dag-processor", "airflow-triggerer"
 _PROBE_SECONDS = 5
@@ -48,10 +50,14 @@ def programs(settings: Settings, state: State, secrets: Mapping[str, str]) -> tu
         Program(
             name=PREPARE,
             argv=(sys.executable, str(ROOT / "deploy" / "prepare.py")),
-            environment={**environment, **_secret_settings(settings, secrets)},
+            environment={**environment, **secret_settings(settings, secrets)},
             needs=(postgres.NAME,),
             one_shot=True,
-            prepare=functools.partial(_set_up, folder, secrets["airflow_admin_password"]),
+            prepare=functools.partial(
+                _set_up,
+                folder,
+                {ADMIN: secrets["airflow_admin_password"], settings.airflow_user: secrets["airflow_password"]},
+            ),
             **common,
         ),
         Program(
@@ -93,14 +99,19 @@ def _environment(settings: Settings, folder: Path, secrets: Mapping[str, str]) -
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__FERNET_KEY": secrets["airflow_fernet_key"],
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{ADMIN}:admin,{settings.airflow_user}:viewer",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(password_file(folder.parent)),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{database}",
         "AIRFLOW__API__BASE_URL": address(settings),
         "AIRFLOW__API__SECRET_KEY": secrets["airflow_api_secret_key"],
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets["airflow_jwt_secret"],
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(folder / "logs"),
-        **_settings(settings),
+        **product_settings(settings),
+        **{
+            name: value
+            for name, value in secret_settings(settings, secrets).items()
+            if name.removeprefix(ENVIRONMENT_PREFIX).lower() in _ALERT_SECRETS
+        },
     }
     if settings.statsd_host:
         environment |= {
@@ -111,7 +122,7 @@ def _environment(settings: Settings, folder: Path, secrets: Mapping[str, str]) -
     return environment
 
 
-def _settings(settings: Settings) -> dict[str, str]:
+def product_settings(settings: Settings) -> dict[str, str]:
     """The settings that are not defaults: the programs do not inherit the shell in which somebody typed `up`."""
     return {
         ENVIRONMENT_PREFIX + name.upper(): str(getattr(settings, name))
@@ -121,10 +132,10 @@ def _settings(settings: Settings) -> dict[str, str]:
     }
 
 
-def _secret_settings(settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
-    """The secrets of stores that are not the stack's, for the one program that writes the connections.
+def secret_settings(settings: Settings, secrets: Mapping[str, str]) -> dict[str, str]:
+    """The secrets of stores that are not the stack's, for the programs that read them by environment.
 
-    The stack's own it reads from the state folder; the tasks read all of them from the connections.
+    The stack's own they read from the state folder; the tasks read the stores' from the connections.
     """
     given = {
         name: getattr(settings, name).get_secret_value()
@@ -139,13 +150,13 @@ def _secret_settings(settings: Settings, secrets: Mapping[str, str]) -> dict[str
 
 
 def password_file(state_dir: Path) -> Path:
-    """Where the admin's password stands, readable by its owner alone."""
+    """Where the passwords of the admin and of the watch stand, readable by their owner alone."""
     return state_dir / "airflow" / "passwords.json"
 
 
-def _set_up(folder: Path, admin_password: str) -> None:
+def _set_up(folder: Path, passwords: Mapping[str, str]) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
-    write_private(password_file(folder.parent), json.dumps({ADMIN: admin_password}) + "\n")
+    write_private(password_file(folder.parent), json.dumps(dict(passwords)) + "\n")
 
 
 def check_server(port: int) -> None:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Literal
 
 from concordance.errors import Unavailable
-from concordance.local import airflow, graph, postgres
+from concordance.local import airflow, graph, postgres, watch
 from concordance.local.account import Account
 from concordance.local.program import Program
 from concordance.local.state import State
@@ -45,6 +45,7 @@ def everything(
     return (
         *stores(settings, state, secrets=secrets, database_account=database_account),
         *airflow.programs(settings, state, secrets),
+        watch.program(settings, state, secrets),
     )
 
 

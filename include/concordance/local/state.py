@@ -34,6 +34,8 @@ _MAKERS: Mapping[str, Callable[[], str]] = {
     "qdrant_api_key": lambda: random.token_urlsafe(32),
     "airflow_db_password": lambda: random.token_urlsafe(32),
     "airflow_admin_password": lambda: random.token_urlsafe(18),
+    # The setting's own name: what the watch logs in with is found by everybody who reads the settings.
+    "airflow_password": lambda: random.token_urlsafe(32),
     "airflow_jwt_secret": lambda: random.token_urlsafe(64),
     "airflow_api_secret_key": lambda: random.token_urlsafe(32),
     "airflow_fernet_key": lambda: base64.urlsafe_b64encode(random.token_bytes(32)).decode(),

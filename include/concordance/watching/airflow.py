@@ -1,6 +1,7 @@
-"""The little of Airflow's REST interface that the demo and the end-to-end tests need, over the standard library.
+"""The little of Airflow's REST interface that the watch, the demo and the end-to-end tests need, over the standard
+library.
 
-Every call ends within `_REQUEST_SECONDS`. Errors: `Unavailable` when Airflow does not answer or answers 5xx,
+Every call ends within the given time an answer. Errors: `Unavailable` when Airflow does not answer or answers 5xx,
 `Misconfigured` when it refuses the login or what is asked.
 """
 
@@ -8,17 +9,21 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from concordance.errors import Misconfigured, Unavailable
+from concordance.settings import Settings
 
 _REQUEST_SECONDS = 30
 _POLL_SECONDS = 0.5
 _DONE = ("success", "failed")
+_MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,14 @@ class RunState:
 
 
 class AirflowApi:
-    """One user's session with one Airflow on this machine."""
+    """One user's session with one Airflow. Thread-safe; it logs in with the first call, and again when that is over."""
 
-    def __init__(self, port: int, *, user: str, password: str) -> None:
-        self._port = port
-        self._token: str | None = None
-        self._token = str(self.call("POST", "/auth/token", {"username": user, "password": password})["access_token"])
+    def __init__(self, url: str, *, user: str, password: str, timeout_seconds: float = _REQUEST_SECONDS) -> None:
+        self._url = urlsplit(url.rstrip("/"))
+        self._login = {"username": user, "password": password}
+        self._timeout_seconds = timeout_seconds
+        self._token = ""
+        self._lock = threading.Lock()
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
         """Start a run; returns its run id. Raises `Misconfigured` when the form refuses a value."""
@@ -129,23 +136,62 @@ class AirflowApi:
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One request; its answer from JSON."""
+        with self._lock:
+            self._token = token = self._token or self._log_in()
+        status, content = self._ask(method, path, body, token)
+        if status == 401:
+            with self._lock:
+                # The token's time is over, or Airflow has another key: whoever comes first logs in for all.
+                self._token = token = self._log_in() if self._token == token else self._token
+            status, content = self._ask(method, path, body, token)
+        return self._answer(method, path, status, content)
+
+    def _log_in(self) -> str:
+        status, content = self._ask("POST", "/auth/token", dict(self._login), "")
+        return str(self._answer("POST", "/auth/token", status, content)["access_token"])
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None, token: str) -> tuple[int, bytes]:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self._token:
-            headers["Authorization"] = f"Bearer {self._token}"
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=_REQUEST_SECONDS)
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        connection = self._connection()
         try:
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            connection.request(method, self._url.path + path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
-            content = answer.read()
+            content = answer.read(_MAX_ANSWER_BYTES)
         except (OSError, http.client.HTTPException) as error:
-            raise Unavailable(f"Airflow on 127.0.0.1:{self._port} does not answer ({type(error).__name__})") from None
+            raise Unavailable(f"Airflow on {self._url.netloc} does not answer ({type(error).__name__})") from None
         finally:
             connection.close()
-        if answer.status >= 500:
-            raise Unavailable(f"Airflow on 127.0.0.1:{self._port} answers {answer.status} to {method} {path}")
-        if answer.status >= 400:
-            raise Misconfigured(f"Airflow refuses {method} {path} with {answer.status}: {_detail(content)}")
-        return json.loads(content) if content else None
+        return answer.status, content
+
+    def _answer(self, method: str, path: str, status: int, content: bytes) -> Any:
+        if status >= 500:
+            raise Unavailable(f"Airflow on {self._url.netloc} answers {status} to {method} {path}")
+        if status >= 400:
+            raise Misconfigured(f"Airflow refuses {method} {path} with {status}: {_detail(content)}")
+        try:
+            return json.loads(content) if content else None
+        except ValueError:
+            raise Unavailable(f"what answers on {self._url.netloc} is not Airflow: check airflow_url") from None
+
+    def _connection(self) -> http.client.HTTPConnection:
+        host, port = self._url.hostname or "", self._url.port
+        if self._url.scheme == "https":
+            return http.client.HTTPSConnection(
+                host, port, timeout=self._timeout_seconds, context=ssl.create_default_context()
+            )
+        return http.client.HTTPConnection(host, port, timeout=self._timeout_seconds)
+
+
+def open_airflow(settings: Settings) -> AirflowApi:
+    """The session of the account that may read runs, as the settings name it. Nothing is asked yet."""
+    return AirflowApi(
+        settings.effective_airflow_url,
+        user=settings.airflow_user,
+        password=settings.airflow_password.get_secret_value(),
+        timeout_seconds=settings.airflow_timeout_seconds,
+    )
 
 
 def _detail(content: bytes) -> str:
