@@ -165,6 +165,7 @@ def finish(hidden: Wire) -> dict[str, Any]:
     tags=["concordance", "erase"],
     max_active_runs=4,
     dagrun_timeout=timedelta(days=7),
+    deadline=glue.deadline("concordance_erase"),
 )
 def concordance_erase() -> None:
     approve = ApprovalOperator(

@@ -98,6 +98,7 @@ def act(
     tags=["concordance", "index"],
     max_active_runs=4,
     dagrun_timeout=timedelta(days=4),
+    deadline=glue.deadline("concordance_index"),
 )
 def concordance_index() -> None:
     approve = ApprovalOperator(

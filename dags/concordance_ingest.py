@@ -30,15 +30,12 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Asset, TriggerRule, dag, task
-from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import DeadlineAlert
 
 import concordance_airflow as glue
 import concordance_forms as forms
 from concordance.pipeline.conf import run_conf
 from concordance.settings import load_settings
 from concordance.sources.declaration import load_declarations
-from concordance_deadlines import RunAfterDeadline
 
 SETTINGS = load_settings()
 SOURCES = load_declarations(SETTINGS)
@@ -215,12 +212,7 @@ def report(plan: Wire, shards: Wire, *, ti: Any = None) -> dict[str, Any]:
     # Runs of one source take turns by a lock in the ledger; sources may run beside each other, and wait for people.
     max_active_runs=16,
     dagrun_timeout=timedelta(hours=12) + APPROVAL_TIMEOUT,
-    deadline=DeadlineAlert(
-        name="published in time",
-        reference=RunAfterDeadline(),
-        interval=timedelta(seconds=SETTINGS.run_deadline_seconds),
-        callback=AsyncCallback(glue.run_is_late),
-    ),
+    deadline=glue.deadline("concordance_ingest"),
 )
 def concordance_ingest() -> None:
     planned: Any = plan()

@@ -290,6 +290,7 @@ def report(dropped: Wire, *, run_id: Any = None, ti: Any = None) -> dict[str, An
     max_active_runs=1,
     catchup=False,
     dagrun_timeout=timedelta(hours=60),
+    deadline=glue.deadline("concordance_nightly_reindex"),
 )
 def concordance_nightly_reindex() -> None:
     refreshed = glue.ingests(

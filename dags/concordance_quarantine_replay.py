@@ -61,6 +61,7 @@ def sources_with_quarantine(*, run_id: Any = None, params: Any = None, dag_run: 
     tags=["concordance", "quarantine"],
     max_active_runs=1,
     dagrun_timeout=timedelta(hours=14),
+    deadline=glue.deadline("concordance_quarantine_replay"),
 )
 def concordance_quarantine_replay() -> None:
     glue.ingests(

@@ -55,6 +55,7 @@ def drop() -> dict[str, Any]:
     max_active_runs=1,
     catchup=False,
     dagrun_timeout=timedelta(hours=3),
+    deadline=glue.deadline("concordance_reconcile"),
 )
 def concordance_reconcile() -> None:
     # Drift in what is kept does not keep what is to go.

@@ -6,6 +6,7 @@ imported at DAG parse: nothing heavy is imported here, and no connection is open
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Connection, ExceptionRetryPolicy, RetryAction, RetryDecision, RetryRule
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError, AirflowSkipException
 from airflow.sdk.observability import stats
 
@@ -384,16 +387,43 @@ def label(text: str) -> None:
     get_current_context()["label"] = text  # type: ignore[typeddict-unknown-key]
 
 
+def deadline(dag_id: str) -> DeadlineAlert | None:
+    """The deadline of each run of a DAG, shown in Airflow: the limit that is declared for its runs of any source. None
+    if there is none. Raises `Misconfigured` for a wrong file of limits."""
+    from concordance.operations.slas import load_slas
+    from concordance_deadlines import RunAfterDeadline
+
+    seconds = load_slas(load_settings()).run_seconds(dag_id, None)
+    if seconds is None:
+        return None
+    return DeadlineAlert(
+        name=f"done in {seconds:g} s",
+        reference=RunAfterDeadline(),
+        interval=timedelta(seconds=seconds),
+        callback=AsyncCallback(run_is_late),
+    )
+
+
 async def run_is_late(context: Mapping[str, Any] | None = None) -> str:
-    """Called by the triggerer when a run passes its deadline: one log line and one counter."""
-    run = (context or {}).get("dag_run") or {}
-    dag, name = str(run.get("dag_id", "unknown")), str(run.get("dag_run_id", "unknown"))
-    late = f"{dag} {name}"
+    """Called by the triggerer when a run passes its deadline: one log line, one counter, and the alert, unless the
+    watch was first. A run that is done, or whose source has longer, is not late.
+
+    The ledger is asked in a thread: the triggerer's loop serves all triggers. That may ask for the connection from
+    there: the triggerer's own channel takes questions from any thread (`TriggerCommsDecoder.send`).
+    """
+    import concordance_attempts as attempts
+
+    run = (context or {})["dag_run"]
+    breach = attempts.late_run(run)
+    if breach is None:
+        return "not late"
+    dag, name = str(run["dag_id"]), str(run["dag_run_id"])
     log.error(
-        "a run is past its deadline and not published: look at its grid for the task that waits",
+        "a run is past its deadline and not done: look at its grid for the task that waits",
         dag=dag,
         run=name,
         correlation_id=(run.get("conf") or {}).get("correlation_id") or correlation.of_run(name),
     )
-    stats.incr("concordance.run.late", tags={"dag_id": str(run.get("dag_id", "unknown"))})
-    return late
+    stats.incr("concordance.run.late", tags={"dag_id": dag})
+    await asyncio.to_thread(attempts.fire, breach)
+    return f"{dag} {name}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import importlib
 import json
@@ -12,7 +11,6 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-import structlog
 
 from concordance import errors
 from concordance.operations import correlation, telemetry
@@ -171,14 +169,6 @@ def test_a_connection_without_a_host_says_where_to_enter_it(glue: ModuleType, co
     with pytest.raises(errors.Misconfigured, match="neo4j_default has no host: enter it under Admin") as caught:
         glue.connected_settings()
     assert "g-secret" not in str(caught.value)
-
-
-def test_a_late_run_is_named_in_the_log(glue: ModuleType) -> None:
-    with structlog.testing.capture_logs() as lines:
-        late = asyncio.run(glue.run_is_late({"dag_run": {"dag_id": "concordance_ingest", "dag_run_id": "r1"}}))
-    assert late == "concordance_ingest r1"
-    assert "past its deadline" in lines[0]["event"]
-    assert lines[0]["correlation_id"] == correlation.of_run("r1")
 
 
 class RunningTask(SimpleNamespace):

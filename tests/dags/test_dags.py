@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from concordance.operations.slas import load_slas
 from concordance.pipeline.conf import RunConf
 from concordance.reindex.conf import ReindexConf, VersionConf
-from concordance.settings import ROOT
+from concordance.settings import ROOT, load_settings
 from support.airflow_home import parse
 
 ORDER = [
@@ -102,8 +103,23 @@ def test_a_run_that_waits_for_a_person_may_wait_its_whole_time(dags: dict[str, A
     assert ingest["extract"]["upstream"] == ["begin"]
 
 
-def test_the_whole_run_has_a_deadline(dags: dict[str, Any]) -> None:
-    assert dags["dags"]["concordance_ingest"]["deadlines"] == 1
+def test_every_run_has_a_deadline_by_the_limits_that_are_declared(dags: dict[str, Any]) -> None:
+    assert {dag["deadlines"] for dag in dags["dags"].values()} == {1}
+
+
+def test_the_limits_that_are_declared_name_dags_and_tasks_that_there_are(dags: dict[str, Any]) -> None:
+    declared = load_slas(load_settings(environment={}))
+    assert declared.dags == set(dags["dags"])
+    for table in declared.tables:
+        assert table.stage is None or table.stage in dags["dags"][table.dag]["tasks"]
+        assert table.source is None
+
+
+def test_a_wrong_file_of_limits_is_an_import_error_that_says_what_to_do(tmp_path: Path) -> None:
+    wrong = tmp_path / "slas.toml"
+    wrong.write_text('[[sla]]\ndag = "concordance_ingest"\nattempt_seconds = 5\n')
+    described = parse(tmp_path, environment={"AIRFLOW__CONCORDANCE__SLAS_FILE": str(wrong)})
+    assert "add the key stage" in described["import_errors"]["concordance_ingest.py"]
 
 
 def test_the_form_asks_exactly_for_what_a_run_takes(dags: dict[str, Any], glue: ModuleType) -> None:

@@ -59,7 +59,6 @@ class OperationsSettings(BaseModel):
     log_file_backups: int = Field(5, ge=1, le=1000, description="files put aside that stay")
 
     # alerts
-    run_deadline_seconds: float = Field(5400, ge=1, le=604_800)
     slas_file: Path = Field(ROOT / "include" / "slas.toml", description="declaration of what is late, and when")
     alert_channels: Annotated[str, AfterValidator(named_channels)] = Field(
         "log,statsd", description=f"where alerts go: {', '.join(CHANNELS)}, a comma between two"
