@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 # Airflow starts many short Python processes: without compiled files each would compile thousands of modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup lock demo up down status test lint format types contracts audit bench faults simulate \
+.PHONY: help setup lock demo up down status test lint format types contracts audit bench faults campaign simulate \
   monitoring-tools rules clean
 
 help: ## this list
@@ -93,6 +93,9 @@ bench: $(SET_UP) ## benchmarks, as ratios
 faults: $(SET_UP) ## the fault suite alone, in full; prints the table of trials and violations
 	@CONCORDANCE_FAULTS=full CONCORDANCE_FAULTS_TABLE=$${CONCORDANCE_FAULTS_TABLE:-.concordance/faults.json} \
 	  $(PYTHON) -m pytest -m fault $(PYTEST_ARGS)
+
+campaign: $(SET_UP) ## 20 healthy runs on a real Airflow by the limits that are shipped: no alert may fire
+	@CONCORDANCE_CAMPAIGN=1 $(PYTHON) -m pytest tests/e2e/test_campaign.py $(PYTEST_ARGS)
 
 SEEDS ?= 10000
 simulate: $(SET_UP) ## the seeded simulator alone, 10,000 histories (make simulate SEEDS=...)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import secrets
 import warnings
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from concordance.pipeline.references import RunReport, RunRequest
 from concordance.pipeline.run import ingest
 from concordance.settings import Settings
 from concordance.watching.airflow import AirflowApi, RunState
+from support.ledgers import connect
 from support.receivers import Receiver
 from support.waiting import wait_for
 
@@ -91,6 +93,24 @@ class House:
     def report(self, ended: RunState) -> dict[str, Any]:
         report: dict[str, Any] = self.api.result(DAG, ended.run_id, "report")
         return report
+
+    @contextmanager
+    def held(self, source: str) -> Iterator[None]:
+        """Somebody else's run holds the source: others wait for the end of its lease."""
+        with connect(self.settings) as connection:
+            connection.execute(
+                "INSERT INTO sources (source, tenant, lease_holder, lease_until) "
+                "VALUES (%s, 'acme', 'somebody', now() + interval '1 hour') "
+                "ON CONFLICT (source) DO UPDATE SET lease_holder = 'somebody', lease_until = excluded.lease_until",
+                [source],
+            )
+            try:
+                yield
+            finally:
+                # A swap would wait for it.
+                connection.execute(
+                    "UPDATE sources SET lease_holder = NULL, lease_until = NULL WHERE source = %s", [source]
+                )
 
     def alerts(self, run_id: str | None = None) -> list[Alert]:
         """The alerts that ever fired, of one run or of all, as the ledger has them."""
