@@ -71,6 +71,8 @@ REPAIR_EFFECTS = (
     "repair.reload",
     "ledger.rebuild",
 )
+# A maintenance may be struck at each of these, and the next one goes on (`tests/faults/test_struck_maintenance.py`).
+MAINTENANCE_EFFECTS = ("artefacts.expire", "plans.expire", "runs.expire", "builds.expire", "logs.expire")
 
 # Between a breach that somebody sees and the last word that is told of it (`tests/faults/test_crash_in_alerts.py`).
 ALERT_EFFECTS = ("alert.fire", "alert.recover", "alert.adopt", "alert.claim", "alert.send", "alert.mark")
@@ -86,7 +88,8 @@ ERASE_POINTS = points_of(*ERASE_EFFECTS)
 REPAIR_POINTS = points_of(*REPAIR_EFFECTS)
 BUILD_POINTS = points_of(*BUILD_EFFECTS)
 ALERT_POINTS = points_of(*ALERT_EFFECTS)
-POINTS = RUN_POINTS | ERASE_POINTS | REPAIR_POINTS | BUILD_POINTS | ALERT_POINTS
+MAINTENANCE_POINTS = points_of(*MAINTENANCE_EFFECTS)
+POINTS = RUN_POINTS | ERASE_POINTS | REPAIR_POINTS | BUILD_POINTS | ALERT_POINTS | MAINTENANCE_POINTS
 
 _hook: Callable[[str], None] | None = None
 

@@ -27,6 +27,15 @@ KINDS = ("plan", "documents", "chunks", "rejections", "vectors", "evidence", "ga
 
 
 @dataclass(frozen=True, slots=True)
+class StagedFile:
+    """A file of the staging area; `age_seconds` since it was last put, by this machine's clock."""
+
+    name: str
+    size_bytes: int
+    age_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Artefact:
     """A reference: small enough for XCom. `path` is relative to the staging area; `rows` is for people."""
 
@@ -56,7 +65,7 @@ class Staging:
 
     def find(self, kind: str, inputs: Any) -> Artefact | None:
         """The artefact that was made of these inputs, if there is one. Raises `Corrupt` for a damaged reference."""
-        name = f"{kind}/{ids.digest(inputs)}.json"
+        name = reference_name(kind, inputs)
         stored = self._read(name)
         if stored is None:
             return None
@@ -75,11 +84,11 @@ class Staging:
         artefact = Artefact(kind, f"{kind}/{digest}{suffix}", digest, rows, len(content))
         reference = {"artefact": artefact.as_json(), "digest": ids.digest(artefact.as_json())}
         with fault_points.around("artefact.put"):
-            if not self._create(artefact.path, content) and self._read(artefact.path) != content:
-                # What stands there is torn or altered: its name says what it must be.
-                self._replace(artefact.path, content)
+            self._store(artefact.path, content)
         with fault_points.around("reference.put"):
-            is_first = self._create(f"{kind}/{ids.digest(inputs)}.json", json.dumps(reference).encode())
+            is_first = self._create(reference_name(kind, inputs), json.dumps(reference).encode())
+            # The content may have expired in between: whoever removes what is old did not see the reference yet.
+            self._create(artefact.path, content)
         first = artefact if is_first else self.find(kind, inputs)
         if first is None:
             raise Unavailable(f"An artefact of kind {kind} was removed while it was staged: try again, it is made anew")
@@ -91,7 +100,7 @@ class Staging:
         if content is None:
             raise Corrupt(
                 f"The artefact {artefact.path} is not in the staging area (an erase removes those that hold an erased "
-                "document): start a new run"
+                "document, maintenance those whose time is over): start a new run"
             )
         if ids.bytes_digest(content) != artefact.digest:
             raise Corrupt(f"The artefact {artefact.path} was altered since it was written: start a new run")
@@ -120,8 +129,29 @@ class Staging:
             found += [name for name in contents if self._age_seconds(name) >= older_than_seconds]
         return found
 
+    def files(self, kind: str) -> list[StagedFile]:
+        """All files of this kind, references and what is half written too; by name."""
+        return [StagedFile(name, self._size_bytes(name), self._age_seconds(name)) for name in self._names(kind)]
+
+    def leads_to(self, name: str) -> str | None:
+        """The name of the content that this file refers to; None when it is no reference, or is gone."""
+        content = self._read(name) if name.endswith(".json") else None
+        return None if content is None else _referred_to(name, content)
+
+    def remove_older(self, name: str, *, older_than_seconds: float) -> bool:
+        """Remove a file unless it was put again meanwhile; whether it was there to be removed."""
+        return self._age_seconds(name) >= older_than_seconds and self._remove(name)
+
+    def _size_bytes(self, name: str) -> int:
+        try:
+            return int(self._files.size(f"{self._root}/{name}") or 0)
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise self._unavailable(error) from None
+
     def _age_seconds(self, name: str) -> float:
-        """Seconds since the file was written, by this machine's clock; 0 when it is gone."""
+        """Seconds since the file was last put, by this machine's clock; 0 when it is gone."""
         try:
             written: datetime = self._files.modified(f"{self._root}/{name}")
         except FileNotFoundError:
@@ -188,6 +218,8 @@ class Staging:
         try:
             if self._is_local:
                 return _create_local(Path(path), content)
+            if self._files.exists(path):
+                return False
             # Object stores create an object in one request; `create` asks them to refuse an existing one.
             self._files.pipe_file(path, content, mode="create")
         except FileExistsError:
@@ -196,20 +228,40 @@ class Staging:
             raise self._unavailable(error) from None
         return True
 
-    def _replace(self, name: str, content: bytes) -> None:
+    def _store(self, name: str, content: bytes) -> None:
+        """Let the file stand there with this content, and be as young as if it were new."""
+        if self._create(name, content):
+            return
+        if self._read(name) != content:
+            # What stands there is torn or altered: its name says what it must be.
+            self._remove(name)
+            self._create(name, content)
+        else:
+            self._renew(name, content)
+
+    def _renew(self, name: str, content: bytes) -> None:
+        path = f"{self._root}/{name}"
         try:
-            self._files.rm_file(f"{self._root}/{name}")
+            if self._is_local:
+                os.utime(path)
+            else:
+                # Object stores keep no other time than that of the last request that wrote the object, as a whole.
+                self._files.pipe_file(path, content)
         except FileNotFoundError:
-            pass
+            self._create(name, content)
         except OSError as error:
             raise self._unavailable(error) from None
-        self._create(name, content)
 
     def _unavailable(self, error: OSError) -> Unavailable:
         return Unavailable(
             f"The staging area {self._root} cannot be used: {error.strerror or type(error).__name__}. Free space "
             "there, or move it by AIRFLOW__CONCORDANCE__STAGING_URL"
         )
+
+
+def reference_name(kind: str, inputs: Any) -> str:
+    """Where the reference of the artefact that is made of these inputs stands."""
+    return f"{kind}/{ids.digest(inputs)}.json"
 
 
 def _is_unfinished(name: str) -> bool:

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from simulation.world import NAMES, WORDS, Chance, World
 
 MAX_SHRINKING_REPLAYS = 150
-ATTEMPTS = ("new", "again", "again", "gamma", "reader", "alpha", "gamma/one")
+ATTEMPTS = ("new", "again", "again", "gamma", "reader", "maintain", "alpha", "gamma/one")
+# How long nothing happens before a maintenance: less than anything is kept, longer than artefacts, longer than history.
+IDLE_SECONDS = (0, 4_000, 100_000)
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,20 @@ class Erase:
         world.erase(self.uri)
 
 
+@dataclass(frozen=True)
+class Maintain:
+    """After some time what has expired is removed, or an attempt is made that stops half-way."""
+
+    seed: int
+    chance: Chance
+    idle_seconds: float
+
+    def __call__(self, world: World) -> None:
+        world.wait(self.idle_seconds)
+        world.rng, world.chance = random.Random(self.seed), self.chance
+        world.maintain()
+
+
 Step = Callable[[World], None]
 History = list[Step]
 
@@ -125,6 +141,8 @@ class Writer:
         seed = self.rng.getrandbits(32)
         if self.rng.random() < 0.15:
             return Erase(seed, self.chance(), self.rng.choice(NAMES))
+        if self.rng.random() < 0.15:
+            return Maintain(seed, self.chance(), self.rng.choice(IDLE_SECONDS))
         if self.rng.random() < 0.4:
             attempts = tuple(self.rng.choice(ATTEMPTS) for _ in range(self.rng.choice([1, 2])))
             return Race(seed, self.chance(), ("new", *attempts))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from simulation.building_world import BITTER, SETTINGS, BuildingWorld
-from simulation.history import ATTEMPTS, History, Race, Run, Step, Wait, Writer
+from simulation.history import ATTEMPTS, IDLE_SECONDS, History, Maintain, Race, Run, Step, Wait, Writer
 from simulation.world import Chance, World
 
 BUILDS = (*(f"build {name}" for name in SETTINGS), "build again")
@@ -91,5 +91,7 @@ def written(seed: int, *, times: dict[str, float]) -> History:
         history.append(writer.work() if writer.rng.random() < 0.3 else writer.building())
         if writer.rng.random() < 0.1:
             history.append(LoseArtefacts())
+        if writer.rng.random() < 0.25:
+            history.append(Maintain(writer.rng.getrandbits(32), writer.chance(), writer.rng.choice(IDLE_SECONDS)))
         history.append(Wait(times["sweep"] if writer.rng.random() < 0.3 else times["lease"]))
     return history

@@ -9,6 +9,7 @@ from concordance.consistency.verify import verify
 from concordance.model import IndexVersion
 from concordance.pipeline.plan import make_plan
 from concordance.pipeline.references import RunRequest
+from simulation.history import IDLE_SECONDS
 from simulation.world import SOURCE, World
 from support.ledgers import connect
 
@@ -56,6 +57,15 @@ def converged(world: World, *, versions: Collection[str] = ("live",)) -> None:
     assert plan.counts["changed"] == stale
     assert plan.counts["deleted"] == 0
     world.ledger.runs.release(run_id=request.run_id, source=SOURCE)
+    _maintenance_takes_nothing_that_is_needed(world)
+
+
+def _maintenance_takes_nothing_that_is_needed(world: World) -> None:
+    """When all that nobody needs is gone, the index is what it was, and its artefacts still say what the ledger says."""
+    world.wait(max(IDLE_SECONDS))
+    assert world.maintain()
+    checked = verify(ledger=world.ledger, graph=world.graph, vectors=world.vectors)
+    assert checked.is_sound, checked.findings
 
 
 def _rejected_and_current(world: World, version: IndexVersion) -> int:

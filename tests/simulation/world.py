@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 from unittest import mock
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
@@ -24,6 +24,7 @@ import tenacity
 from concordance import fault_points, ids
 from concordance.consistency.erase import EraseRequest, erase, finish
 from concordance.errors import ConcordanceError, Misconfigured, OutcomeUnknown, PoisonDocument, Unavailable
+from concordance.expiry.maintain import maintain
 from concordance.ledger import Ledger
 from concordance.ledger.erasure_scope import Scope
 from concordance.model import Entity, GenerationKey, IndexVersion, Listed, RawDocument, Reason
@@ -38,6 +39,7 @@ from concordance.pipeline.references import RunRequest
 from concordance.pipeline.report import report
 from concordance.settings import Settings
 from concordance.sources.declaration import SourceDeclaration
+from concordance.staging import Staging
 from concordance.stores.memory import MemoryGraph, MemoryVectors
 from simulation.interleaving import Interleaving
 from support.ledgers import connect, end_idle_transactions, move_clock
@@ -50,6 +52,14 @@ WORDS = ("river", "stone", "cloud", "ember", "willow", "harbour", "lantern", "me
 POISON = "arsenic"
 # At how many of the fault points a reader looks.
 READS = 0.15
+# What maintenance may keep at the least, and less: hours and days pass at once here.
+KEPT_SHORTLY = {
+    "artefact_retention_hours": 1,
+    "gate_retention_days": 0.05,
+    "history_retention_days": 1,
+    "history_min_plans": 1,
+    "maintenance_step_plans": 2,
+}
 # How often time jumps past leases between two steps of a race.
 JUMPS = 0.15
 WRITES = ("write", "write_links", "settle", "hide", "sweep", "upsert", "point_to", "drop")
@@ -59,7 +69,8 @@ _LOCKED = ("vectors.sweep", "graph.sweep", "generation.swept.before", "vectors.e
 
 def quick_settings(settings: Settings) -> Settings:
     """Small chunks, and no waiting between the attempts of one call."""
-    return settings.model_copy(update={"retry_wait_seconds": 0.0, "chunk_min_tokens": 16, "chunk_max_tokens": 40})
+    small = {"retry_wait_seconds": 0.0, "chunk_min_tokens": 16, "chunk_max_tokens": 40}
+    return settings.model_copy(update={**small, **KEPT_SHORTLY})
 
 
 class Killed(BaseException):
@@ -130,7 +141,7 @@ class World:
         self._staging = f"staging-{uuid4()}"
         self.rng = random.Random(self.seed)
         self.interleaving = Interleaving(choose=lambda count: self.rng.randrange(count), between=self._between)
-        self.adapters = memory_adapters(
+        adapters = memory_adapters(
             self.ledger,
             self.settings,
             self.parser,
@@ -139,6 +150,7 @@ class World:
             vectors=Faulty(self.vectors, self),
             staging=f"memory://{self._staging}",
         )
+        self.adapters = replace(adapters, staging=_AgeingStaging(f"memory://{self._staging}", self))
 
     @contextmanager
     def turning(self) -> Iterator[World]:
@@ -197,9 +209,21 @@ class World:
             return False
         return True
 
+    def maintain(self) -> bool:
+        """One attempt to remove what has expired; True when it came to its end."""
+        self.log.append("maintain")
+        try:
+            done = maintain(adapters=self.adapters, settings=self.settings)
+        except (Killed, ConcordanceError) as error:
+            self.log.append(f"  maintenance stopped by {type(error).__name__} {error}")
+            return False
+        self.log.append(f"  removed {dict(done.removed)}")
+        return True
+
     def race(self, attempts: Sequence[str]) -> None:
         """Attempts at once: `new` and `gamma` are runs (of everything, of a sub-path), `again` is the last run once
-        more, `reader` an application that reads slowly; the name of a document erases it."""
+        more, `reader` an application that reads slowly, `maintain` removes what has expired; the name of a document
+        erases it."""
         works = self.works()
         self.log.append(f"race of {', '.join(attempts)}")
         self.interleaving.run([works[name] for name in attempts])
@@ -211,6 +235,7 @@ class World:
             "gamma": lambda: self.run(subpath="gamma"),
             "again": lambda: self.run(again=True),
             "reader": self.read_slowly,
+            "maintain": self.maintain,
             **{uri: functools.partial(self.erase, uri) for uri in NAMES},
         }
 
@@ -377,6 +402,28 @@ class Faulty:
             return self._world.call(name, lambda: method(*args, **kwargs), args)
 
         return call
+
+
+class _AgeingStaging(Staging):
+    """A staging area whose files grow old by the world's clock."""
+
+    def __init__(self, url: str, world: World) -> None:
+        super().__init__(url)
+        self._world = world
+        self._put_at: dict[str, float] = {}
+
+    def _create(self, name: str, content: bytes) -> bool:
+        is_new = super()._create(name, content)
+        if is_new:
+            self._put_at[name] = self._world.now
+        return is_new
+
+    def _renew(self, name: str, content: bytes) -> None:
+        super()._renew(name, content)
+        self._put_at[name] = self._world.now
+
+    def _age_seconds(self, name: str) -> float:
+        return self._world.now - self._put_at[name]
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,16 @@ _TABLES = f"SELECT tablename FROM pg_tables WHERE schemaname = 'concordance' AND
 _TIMES = {
     "batches": ("lease_until",),
     "builder": ("lease_until",),
+    "builds": ("started_at", "finished_at"),
     "control": ("held_until",),
     "erasures": ("hidden_at",),
     "generations": ("writer_until", "ended_at"),
     "index_versions": ("state_at",),
+    "plans": ("drawn_at", "made_at", "ended_at"),
     "quarantine": ("first_at", "last_at"),
+    "runs": ("started_at", "finished_at"),
     "sources": ("lease_until",),
+    "verdicts": ("at",),
 }
 
 

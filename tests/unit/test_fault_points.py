@@ -13,14 +13,20 @@ from concordance import fault_points
 PRODUCT = Path(__file__).resolve().parents[2] / "include" / "concordance"
 # What these modules do to the stores, the ledger and the staging area is what crashes can tear apart.
 MODULES = sorted(
+<<<<<<< HEAD
     module for room in ("pipeline", "consistency", "reindex", "watching") for module in (PRODUCT / room).glob("*.py")
+=======
+    module for room in ("pipeline", "consistency", "reindex", "expiry") for module in (PRODUCT / room).glob("*.py")
+>>>>>>> de55e6c (Maintenance: artefacts that nothing needs, the ledger's past and logs expire; the simulator maintains; plans date the changes of their documents)
 )
 READS = {
     "graph": "ping read_back chunks neighbourhoods orphans pointer counts counts_of close generations_of scan contents "
     "chunk_rows anchors documents altered_entities mentioning loose schema_gaps description",
     "vectors": "ping read_back vectors points search pointer counts counts_of close generations_of drop_duplicates "
     "schema_gaps checked_vectors places index_state kept",
-    "staging": "read find contents unreferred",
+    "staging": "read find contents unreferred files leads_to",
+    "expiring": "kept due",
+    "freshness": "states lag",
     "repairing": "still_damaged plans_of plan_reference holding holding_live",
     "rebuilding": "is_empty",
     "batches": "links_to",

@@ -13,6 +13,8 @@ from concordance.ledger.building import Building
 from concordance.ledger.counting import Counting
 from concordance.ledger.database import Cursor, Database
 from concordance.ledger.erasing import Erasing
+from concordance.ledger.expiring import Expiring
+from concordance.ledger.freshness import Freshness
 from concordance.ledger.plans import Plans
 from concordance.ledger.publishing import Publishing
 from concordance.ledger.quarantine import Quarantine
@@ -47,6 +49,8 @@ class Ledger:
         self.rebuilding = Rebuilding(self._database)
         self.settling = Settling(self._database, sweep_grace_seconds=settings.sweep_grace_seconds)
         self.alerting = Alerting(self._database, lease_seconds=settings.alert_lease_seconds)
+        self.freshness = Freshness(self._database)
+        self.expiring = Expiring(self._database)
         self.erasing = Erasing(self._database, sweep_grace_seconds=settings.sweep_grace_seconds)
 
     @contextmanager

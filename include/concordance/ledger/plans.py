@@ -15,6 +15,7 @@ from uuid import UUID
 from concordance import ids
 from concordance.errors import Conflict
 from concordance.ledger.database import Cursor, Database
+from concordance.ledger.freshness import note_changes
 from concordance.ledger.leases import give_back
 from concordance.ledger.quarantine import quarantine_rows
 from concordance.model import IndexVersion, PlanEntry, Rejection
@@ -160,6 +161,7 @@ class Plans:
             _refuse_if_newer(cursor, names)
             _close_older(cursor, names)
             _insert_entries(cursor, plan_id, entries, tenant=tenant, source=source)
+            note_changes(cursor, plan_id)
             cursor.execute(
                 "UPDATE generations g SET stamp = r.stamp, is_stale = false FROM "
                 "unnest(%s::uuid[], %s::bigint[], %s::text[]) AS r (document_id, generation, stamp) "
@@ -354,8 +356,8 @@ def _close_older(cursor: Cursor, names: dict[str, Any]) -> None:
 
 
 def _insert_entries(cursor: Cursor, plan_id: UUID, entries: Sequence[PlanEntry], *, tenant: str, source: str) -> None:
-    rows = [(e.document_id, e.uri, str(e.action), e.base, e.shard, e.made_from) for e in entries]
-    document_ids, uris, actions, bases, shards, made_from = _columns(rows, 6)
+    rows = [(e.document_id, e.uri, str(e.action), e.base, e.shard, e.made_from, e.changed_at) for e in entries]
+    document_ids, uris, actions, bases, shards, made_from, changed_at = _columns(rows, 7)
     cursor.execute(
         "INSERT INTO documents (document_id, tenant, source, uri) SELECT document_id, %s, %s, uri FROM "
         "unnest(%s::uuid[], %s::text[]) AS e (document_id, uri) ON CONFLICT (document_id) DO NOTHING",
@@ -363,11 +365,12 @@ def _insert_entries(cursor: Cursor, plan_id: UUID, entries: Sequence[PlanEntry],
     )
     # What was erased since the plan listed has its outcome from the start: no stage takes it up.
     cursor.execute(
-        "INSERT INTO plan_documents (plan_id, document_id, action, base, shard, made_from, outcome) "
+        "INSERT INTO plan_documents (plan_id, document_id, action, base, shard, made_from, changed_at, outcome) "
         "SELECT %s, e.*, CASE WHEN t.kind = 'erased' THEN 'erased' END FROM "
-        "unnest(%s::uuid[], %s::text[], %s::bigint[], %s::integer[], %s::bigint[]) "
-        "AS e (document_id, action, base, shard, made_from) LEFT JOIN tombstones t ON t.document_id = e.document_id",
-        [plan_id, document_ids, actions, bases, shards, made_from],
+        "unnest(%s::uuid[], %s::text[], %s::bigint[], %s::integer[], %s::bigint[], %s::timestamptz[]) "
+        "AS e (document_id, action, base, shard, made_from, changed_at) LEFT JOIN tombstones t "
+        "ON t.document_id = e.document_id",
+        [plan_id, document_ids, actions, bases, shards, made_from, changed_at],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from concordance import ids
@@ -10,11 +11,15 @@ from concordance import ids
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line of a source's listing. `stamp` changes whenever the content may have: an etag, or size and mtime."""
+    """One line of a source's listing. `stamp` changes whenever the content may have: an etag, or size and mtime.
+
+    `changed_at` is when the content last changed as far as the source tells, with a time zone.
+    """
 
     uri: str
     stamp: str
     size_bytes: int
+    changed_at: datetime | None = None
 
 
 class EntityType(StrEnum):

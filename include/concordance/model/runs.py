@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
@@ -43,6 +44,8 @@ class PlanEntry:
     """Of a build: the generation of the live version from which the document is made."""
     is_carried: bool = False
     """Of a build: it could not be cut anew, and is taken over as it was."""
+    changed_at: datetime | None = None
+    """When it changed in its source, if that tells. For the ledger alone: no part of what a plan says it will do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,26 @@ _ALERTS = (
     _counter("watch.failed", ("watcher",), "looks of the watch that failed, by who looked"),
     _timer("watch.round", (), "wall time of one round of the watch"),
 )
+_HEALTH = (
+    _gauge("freshness.seconds", Unit.SECONDS, ("source",), "age of the newest state of a source that is searchable"),
+    _gauge("freshness.lag_seconds", Unit.SECONDS, ("source", "quantile"), "from a change in a source to searchable"),
+    _gauge("quarantine.waiting", Unit.COUNT, ("source", "reason"), "documents that wait in quarantine, not dismissed"),
+    _gauge(
+        "parity.rows", Unit.COUNT, ("what", "store"), "documents and chunks of the live version, as each store counts"
+    ),
+    _gauge("store.bytes", Unit.BYTES, ("store",), "size of a store, where its engine tells"),
+    _gauge("staging.bytes", Unit.BYTES, (), "size of the staging area"),
+    _gauge("dependency.up", Unit.COUNT, ("dependency",), "1 if it answered the last probe, else 0"),
+    _gauge("dependency.latency_seconds", Unit.SECONDS, ("dependency",), "how long the last probe took"),
+    _gauge(
+        "dependency.breaker",
+        Unit.COUNT,
+        ("dependency",),
+        "circuit of the probing process: 0 closed, 1 half-open, 2 open",
+    ),
+    _gauge("airflow.heartbeat_age_seconds", Unit.SECONDS, ("component",), "since a component of Airflow showed itself"),
+    _counter("maintenance.removed", ("what",), "files and rows that maintenance removed, by kind"),
+)
 METRICS: Mapping[str, Metric] = {
-    metric.name: metric for metric in (*_RUNS, *_COUNTERS, *_TIMINGS, *_GAUGES, *_PROCESS, *_ALERTS)
+    metric.name: metric for metric in (*_RUNS, *_COUNTERS, *_TIMINGS, *_GAUGES, *_PROCESS, *_ALERTS, *_HEALTH)
 }

@@ -137,7 +137,14 @@ def changed(doubtful: Doubtful) -> PlanEntry:
     """The entry of a doubtful document that did change."""
     known, listed = doubtful.known, doubtful.listed
     return PlanEntry(
-        known.document_id, listed.uri, Action.CHANGE, known.generation, listed.stamp, listed.size_bytes, None
+        known.document_id,
+        listed.uri,
+        Action.CHANGE,
+        known.generation,
+        listed.stamp,
+        listed.size_bytes,
+        None,
+        changed_at=listed.changed_at,
     )
 
 
@@ -173,4 +180,5 @@ def _entry(listed: Listed, action: Action, current: KnownDocument | None, *, ten
         stamp=listed.stamp,
         size_bytes=listed.size_bytes,
         shard=None,
+        changed_at=listed.changed_at,
     )

@@ -102,3 +102,34 @@ class OperationsSettings(BaseModel):
     watch_silent_seconds: float = Field(60, ge=1, le=86_400, description="without a round: the watch is not healthy")
     watch_failed_seconds: float = Field(604_800, ge=60, le=31_536_000, description="how long a failed run is told of")
     watch_max_runs: int = Field(500, ge=100, le=100_000, description="runs that one round looks at, of each question")
+
+    # health and freshness (watching)
+    probe_timeout_seconds: float = Field(3, ge=0.5, le=60, description="that a dependency has for its answer")
+    store_down_seconds: float = Field(20, ge=0, le=3600, description="without an answer, before a store counts as down")
+    airflow_down_seconds: float = Field(20, ge=0, le=3600, description="the same for Airflow's API server")
+    scheduler_silent_seconds: float = Field(60, ge=5, le=3600, description="without a heartbeat")
+    triggerer_silent_seconds: float = Field(60, ge=5, le=3600, description="without a heartbeat")
+    dag_processor_silent_seconds: float = Field(60, ge=5, le=3600, description="without a heartbeat")
+    freshness_interval_seconds: float = Field(15, ge=1, le=3600, description="between two looks at the sources' states")
+    freshness_window_hours: float = Field(24, ge=0.1, le=720, description="of changes whose lag is measured")
+    freshness_max_documents: int = Field(
+        100_000, ge=100, le=10_000_000, description="of a source, the last published, whose lag is measured"
+    )
+    sizes_interval_seconds: float = Field(60, ge=5, le=86_400, description="between two counts of stores and disks")
+
+    # how long what is left behind is kept (expiry)
+    artefact_retention_hours: float = Field(
+        168, ge=1, le=87_600, description="after a run's end, for whoever clears it; what is needed longer stays longer"
+    )
+    gate_retention_days: float = Field(90, ge=0.05, le=3650, description="results of gates, with the pages of them")
+    history_retention_days: float = Field(400, ge=1, le=3650, description="ended plans and runs in the ledger")
+    history_min_plans: int = Field(50, ge=1, le=10_000, description="of a source and version, kept whatever their age")
+    alert_retention_days: float = Field(400, ge=1, le=3650, description="alerts that are over")
+    airflow_log_retention_days: float = Field(30, ge=1, le=3650, description="logs of tasks and of Airflow's programs")
+    airflow_history_retention_days: float = Field(
+        90, ge=1, le=3650, description="runs, tasks, XCom, audit log in Airflow's own database"
+    )
+    maintenance_step_plans: int = Field(20, ge=1, le=10_000, description="deleted from the ledger in one transaction")
+    maintenance_seconds: float = Field(
+        1800, ge=1, le=86_400, description="after which the rest waits for the next time"
+    )

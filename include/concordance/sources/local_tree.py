@@ -13,6 +13,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from concordance.errors import Misconfigured, PoisonDocument, Unavailable
@@ -120,7 +121,7 @@ class LocalTree:
                         if only is None:
                             folders.append((entry.path, uri))
                     elif self._wanted(uri) and (found := self._document_stat(entry)) is not None:
-                        yield Listed(uri, _stamp(found), found.st_size)
+                        yield Listed(uri, _stamp(found), found.st_size, _changed_at(found))
                 except FileNotFoundError:
                     continue  # deleted since its folder was read: not a document any more
                 except OSError as error:
@@ -217,6 +218,13 @@ class LocalTree:
                 reason=Reason.UNREADABLE,
             )
         return Unavailable(f"source {self._source} does not answer ({name}) while {uri} is read: run again")
+
+
+def _changed_at(found: os.stat_result) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(found.st_mtime, UTC)
+    except (OverflowError, ValueError):
+        return None  # a time that no calendar has
 
 
 def _stamp(found: os.stat_result) -> str:

@@ -8,7 +8,7 @@ whatever its class, is `Unavailable`, but for those that concern one document on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from concordance.errors import ConcordanceError, Misconfigured, PoisonDocument, Unavailable
@@ -135,7 +135,7 @@ class RemoteTree:
         return path
 
     def _listed(self, uri: str, path: str, info: Mapping[str, Any]) -> Listed:
-        return Listed(uri, self._stamp(path, info), int(info.get("size") or 0))
+        return Listed(uri, self._stamp(path, info), int(info.get("size") or 0), _changed_at(info))
 
     def _stamp(self, path: str, info: Mapping[str, Any]) -> str:
         for key in _ETAGS:
@@ -173,3 +173,18 @@ class RemoteTree:
             "raise max_document_bytes",
             reason=Reason.TOO_LARGE,
         )
+
+
+def _changed_at(info: Mapping[str, Any]) -> datetime | None:
+    """The time of change, where the listing gives one besides the etag; a text that is none is left alone."""
+    when = next((info[key] for key in _TIMES if info.get(key)), None)
+    try:
+        if isinstance(when, str):
+            when = datetime.fromisoformat(when)
+        if isinstance(when, int | float):
+            when = datetime.fromtimestamp(when, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None
+    if not isinstance(when, datetime):
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
