@@ -9,9 +9,9 @@ import pytest
 
 from concordance.commands import stack as commands
 from concordance.commands.parser import build_parser
-from concordance.local.probes import probe
 from concordance.resilience import Store
 from concordance.settings import Settings
+from concordance.watching.health import STORES, ready
 from support.silent_proxy import closed_port
 
 
@@ -28,19 +28,19 @@ def elsewhere(settings: Settings) -> Settings:
 
 
 def test_stores_that_run_answer_with_their_names_and_closed_circuits(stack: Settings) -> None:
-    found = {each.store: each for each in probe(stack)}
-    assert found.keys() == set(Store)
+    found = {str(each.dependency): each for each in ready(stack, STORES)}
+    assert found.keys() == set(map(str, Store))
     assert all(each.answers for each in found.values())
     assert found[Store.LEDGER].server.startswith("PostgreSQL ")
     assert found[Store.GRAPH].server.startswith("Neo4j/")
     assert "qdrant" in found[Store.VECTORS].server.lower()
-    assert {each.circuit for each in found.values()} == {"closed, 0 of 5 failures"}
+    assert {str(each.breaker) for each in found.values()} == {"closed, 0 of 5 failures"}
 
 
 def test_a_store_that_is_not_there_is_asked_once_and_named_with_what_to_do(stack: Settings) -> None:
-    found = probe(elsewhere(stack))
+    found = ready(elsewhere(stack), STORES)
     assert not any(each.answers for each in found)
-    assert {each.circuit for each in found} == {"closed, 1 of 5 failures"}
+    assert {str(each.breaker) for each in found} == {"closed, 1 of 5 failures"}
     assert all("running?" in each.detail or "PostgreSQL up?" in each.detail for each in found)
 
 

@@ -61,7 +61,7 @@ def converged(world: World, *, versions: Collection[str] = ("live",)) -> None:
 
 
 def _maintenance_takes_nothing_that_is_needed(world: World) -> None:
-    """When all that nobody needs is gone, the index is what it was, and its artefacts still say what the ledger says."""
+    """When all that nobody needs is gone, the index is what it was."""
     world.wait(max(IDLE_SECONDS))
     assert world.maintain()
     checked = verify(ledger=world.ledger, graph=world.graph, vectors=world.vectors)

@@ -13,11 +13,9 @@ from concordance import fault_points
 PRODUCT = Path(__file__).resolve().parents[2] / "include" / "concordance"
 # What these modules do to the stores, the ledger and the staging area is what crashes can tear apart.
 MODULES = sorted(
-<<<<<<< HEAD
-    module for room in ("pipeline", "consistency", "reindex", "watching") for module in (PRODUCT / room).glob("*.py")
-=======
-    module for room in ("pipeline", "consistency", "reindex", "expiry") for module in (PRODUCT / room).glob("*.py")
->>>>>>> de55e6c (Maintenance: artefacts that nothing needs, the ledger's past and logs expire; the simulator maintains; plans date the changes of their documents)
+    module
+    for room in ("pipeline", "consistency", "reindex", "watching", "expiry")
+    for module in (PRODUCT / room).glob("*.py")
 )
 READS = {
     "graph": "ping read_back chunks neighbourhoods orphans pointer counts counts_of close generations_of scan contents "
@@ -34,7 +32,7 @@ READS = {
     "publishing": "",
     "counting": "",
     "verdicts": "newest warnings earlier_figures",
-    "quarantine": "rows count meant",
+    "quarantine": "rows count meant waiting",
     "runs": "report measured under_way",
     "settling": "to_settle to_hide",
     "alerting": "open recent get undelivered",
@@ -52,8 +50,8 @@ LEASES = {
     ("building", "renew"),
     ("building", "release"),
 }
-# `put` has its points inside.
-INSIDE = {("staging", "put")}
+# `put` has its points inside; that a source is declared is entered once, and again by whoever looks next.
+INSIDE = {("staging", "put"), ("freshness", "declare")}
 
 
 def side_effects(tree: ast.Module) -> Iterator[tuple[ast.Call, str, str]]:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from concordance.commands import models
 from concordance.commands.common import Add, add_json, read_settings
-from concordance.commands.output import print_json, print_table, say
-from concordance.errors import Misconfigured
+from concordance.commands.output import print_json, print_lines, print_table, say
+from concordance.errors import ConcordanceError, Misconfigured
+from concordance.local import airflow
 
 if TYPE_CHECKING:
     from concordance.embedding.models import VersionModel
     from concordance.local.health import StackStatus
-    from concordance.local.probes import Probe
+    from concordance.operations.alerts import Alert
     from concordance.parsing.restrictions import Restriction
     from concordance.settings import Settings
+    from concordance.watching.health import Probe
 
 
 def add_commands(add: Add) -> None:
@@ -33,11 +37,15 @@ def add_commands(add: Add) -> None:
         status,
         help="what of the local stack runs, and whether it is healthy",
         description="Ask every service how it is, and every store for an answer to its driver. Exit code 1 unless all "
-        "that was started is healthy, every store answers and the model of every kept index version can be opened. A "
-        "circuit belongs to one process: the one shown is that of this command's own attempt; a worker's is in "
-        "its log and in the metric store.circuit. Last comes what confines the process that reads documents, and what "
-        "this machine does not allow; it is no part of the health.",
+        "that was started is healthy, every store answers, Airflow's components show their heartbeats and the model of "
+        "every kept index version can be opened. A circuit belongs to one process: the one shown is that of this "
+        "command's own attempt; a worker's is in its log and in the metric store.circuit. The watch, the open alerts "
+        "and what confines the process that reads documents are shown, and are no part of the health. --live and "
+        "--ready are for health checks: they ask for less, and print only what is wrong.",
     )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--live", action="store_true", help="only whether work can go on here: disk, threads, the watch")
+    kind.add_argument("--ready", action="store_true", help="only whether ledger, graph, vectors and Airflow answer")
     add_json(parser)
     parser = add(
         "down",
@@ -57,18 +65,61 @@ def up(arguments: argparse.Namespace) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
+    settings = read_settings(arguments)
+    if arguments.live:
+        return _verdict("live", _not_live(settings), arguments)
+    if arguments.ready:
+        return _verdict("ready", [fault for each in _probes(settings) for fault in each.faults], arguments)
     from concordance.local import stack
 
-    settings = read_settings(arguments)
     found = stack.status(settings)
     # Where nothing runs here and no address leads elsewhere there is nobody to ask.
     elsewhere = (settings.ledger_url, settings.neo4j_url, settings.qdrant_url)
-    probes = _probes(settings) if any(elsewhere) or not found.is_stopped else []
-    answers = all(each.answers for each in probes)
+    has_airflow = bool(settings.airflow_url) or airflow.API_SERVER in found.wanted
+    probes = _probes(settings, has_airflow=has_airflow) if any(elsewhere) or not found.is_stopped else []
+    answers = not any(each.faults for each in probes)
     versions, opens = models.checked_models(settings) if probes and answers else ([], True)
-    is_well = found.is_healthy and answers and opens
-    restrictions = _restrictions(settings)
-    return _show(found, arguments, is_well=is_well, probes=probes, versions=versions, restrictions=restrictions)
+    seen = _Seen(probes, versions, _restrictions(settings), _open_alerts(settings, probes), _last_round(settings))
+    return _show(found, arguments, is_well=found.is_healthy and answers and opens, seen=seen)
+
+
+def _verdict(what: str, faults: Sequence[str], arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        print_json({what: not faults, "faults": list(faults)})
+    else:
+        for fault in faults:
+            say(fault)
+    return 1 if faults else 0
+
+
+def _not_live(settings: Settings) -> Sequence[str]:
+    from concordance.watching.liveness import live
+    from concordance.watching.watch import beat_file, check
+
+    # Where the watch works, its last round says more than a probe.
+    return live(settings, heartbeat=check if beat_file(settings).exists() else None)
+
+
+def _last_round(settings: Settings) -> str:
+    from concordance.watching.watch import check
+
+    try:
+        return f"the last round of the watch ended {check(settings):.0f} s ago"
+    except Misconfigured as error:
+        return str(error)
+
+
+def _open_alerts(settings: Settings, probes: Sequence[Probe]) -> Sequence[Alert]:
+    if not any(each.dependency == "ledger" and each.answers for each in probes):
+        return ()
+    from concordance.ledger import open_ledger
+
+    with closing(open_ledger(settings.model_copy(update={"retry_attempts": 1}))) as ledger:
+        try:
+            return ledger.alerting.open().alerts
+        except ConcordanceError as error:
+            say(str(error))
+            return ()
 
 
 def _restrictions(settings: Settings) -> Sequence[Restriction]:
@@ -84,11 +135,11 @@ def _restrictions(settings: Settings) -> Sequence[Restriction]:
         return [Restriction("process", None)]
 
 
-def _probes(settings: Settings) -> list[Probe]:
+def _probes(settings: Settings, *, has_airflow: bool = True) -> Sequence[Probe]:
     # The drivers take a second and a half to import: a stack that is down is shown without them.
-    from concordance.local.probes import probe
+    from concordance.watching.health import STORES, Dependency, ready
 
-    return probe(settings)
+    return ready(settings, tuple(Dependency) if has_airflow else STORES)
 
 
 def down(arguments: argparse.Namespace) -> int:
@@ -98,73 +149,103 @@ def down(arguments: argparse.Namespace) -> int:
     return _show(found, arguments, is_well=found.is_stopped)
 
 
-def _show(
-    found: StackStatus,
-    arguments: argparse.Namespace,
-    *,
-    is_well: bool,
-    probes: Sequence[Probe] = (),
-    versions: Sequence[VersionModel] = (),
-    restrictions: Sequence[Restriction] = (),
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What `status` shows besides the services."""
+
+    probes: Sequence[Probe] = ()
+    versions: Sequence[VersionModel] = ()
+    restrictions: Sequence[Restriction] = ()
+    alerts: Sequence[Alert] = ()
+    watch: str = ""
+
+
+_NOTHING = _Seen()
+
+
+def _show(found: StackStatus, arguments: argparse.Namespace, *, is_well: bool, seen: _Seen = _NOTHING) -> int:
     if arguments.json:
-        print_json(
-            {
-                "healthy": found.is_healthy,
-                "state_dir": str(found.state_dir),
-                "services": [
-                    {
-                        "name": service.name,
-                        "condition": service.condition.value,
-                        "address": service.address,
-                        "version": service.version,
-                        "pid": service.pid,
-                        "uptime_seconds": service.uptime_seconds,
-                        "log_file": str(service.log_file),
-                        "detail": service.detail,
-                    }
-                    for service in found.services
-                ],
-                "stores": [
-                    {
-                        "name": each.store.value,
-                        "answers": each.answers,
-                        "server": each.server,
-                        "circuit": each.circuit,
-                        "detail": each.detail,
-                    }
-                    for each in probes
-                ],
-                "models": models.as_json(versions),
-                "parser": [
-                    {"restriction": each.name, "in_force": each.how is not None, "how": each.how}
-                    for each in restrictions
-                ],
-            }
-        )
-    else:
+        print_json(_as_json(found, seen))
+        return 0 if is_well else 1
+    print_table(
+        ("service", "condition", "address", "version", "detail"),
+        (
+            (service.name, service.condition.value, service.address, service.version, service.detail)
+            for service in found.services
+        ),
+    )
+    _show_probes(seen.probes)
+    models.show(seen.versions)
+    if seen.restrictions:
         print_table(
-            ("service", "condition", "address", "version", "detail"),
+            ("parser", "in force", "how"),
             (
-                (service.name, service.condition.value, service.address, service.version, service.detail)
-                for service in found.services
+                (each.name, "yes" if each.how else "no", each.how or "not possible on this machine")
+                for each in seen.restrictions
             ),
         )
-        if probes:
-            print_table(
-                ("store", "answers", "server", "circuit", "detail"),
-                (
-                    (each.store.value, "yes" if each.answers else "no", each.server, each.circuit, each.detail)
-                    for each in probes
-                ),
-            )
-        models.show(versions)
-        if restrictions:
-            print_table(
-                ("parser", "in force", "how"),
-                (
-                    (each.name, "yes" if each.how else "no", each.how or "not possible on this machine")
-                    for each in restrictions
-                ),
-            )
+    if seen.alerts:
+        print_table(
+            ("open alert", "since", "expected", "actual"),
+            (
+                (each.breach.key, f"{each.fired_at:%Y-%m-%d %H:%M}", each.breach.expected, each.breach.actual)
+                for each in seen.alerts
+            ),
+        )
+    if seen.watch:
+        print_lines((seen.watch, ""))
     return 0 if is_well else 1
+
+
+def _show_probes(probes: Sequence[Probe]) -> None:
+    if not probes:
+        return
+    rows = [
+        (
+            str(each.dependency),
+            "yes" if each.answers else "no",
+            f"{each.latency_seconds * 1000:.0f} ms",
+            each.server,
+            "" if each.breaker is None else str(each.breaker),
+            each.detail,
+        )
+        for each in probes
+    ]
+    print_table(("dependency", "answers", "latency", "server", "circuit", "detail"), rows)
+    components = [component for each in probes for component in each.components]
+    if components:
+        print_table(
+            ("airflow", "last heartbeat", "detail"),
+            (
+                (each.name, "never" if each.age_seconds is None else f"{each.age_seconds:.0f} s ago", each.fault)
+                for each in components
+            ),
+        )
+
+
+def _as_json(found: StackStatus, seen: _Seen) -> dict[str, Any]:
+    return {
+        "healthy": found.is_healthy,
+        "state_dir": str(found.state_dir),
+        "services": [
+            {
+                "name": service.name,
+                "condition": service.condition.value,
+                "address": service.address,
+                "version": service.version,
+                "pid": service.pid,
+                "uptime_seconds": service.uptime_seconds,
+                "log_file": str(service.log_file),
+                "detail": service.detail,
+            }
+            for service in found.services
+        ],
+        "stores": [each.as_json() for each in seen.probes if each.dependency != "airflow"],
+        "airflow": next((each.as_json() for each in seen.probes if each.dependency == "airflow"), None),
+        "models": models.as_json(seen.versions),
+        "alerts": [each.as_json() for each in seen.alerts],
+        "watch": seen.watch,
+        "parser": [
+            {"restriction": each.name, "in_force": each.how is not None, "how": each.how} for each in seen.restrictions
+        ],
+    }

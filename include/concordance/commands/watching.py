@@ -80,10 +80,13 @@ def _check(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _once(settings: Settings, arguments: argparse.Namespace) -> int:
-    from concordance.watching.watch import look_once, watchers_of
+    from concordance.watching.watch import close, look_once, watchers_of
 
-    now = datetime.now(UTC)
-    breaches, silent = look_once(watchers_of(settings), now)
+    watchers = watchers_of(settings)
+    try:
+        breaches, silent = look_once(watchers, datetime.now(UTC))
+    finally:
+        close(watchers)
     try:
         alerts = _recorded(settings, only_open=True, limit=_MAX_ROWS)[0]
     except ConcordanceError as error:

@@ -81,6 +81,16 @@ class Ledger:
 
         return self._database.transact("ping the ledger", work)
 
+    def size_bytes(self) -> int:
+        """What the ledger's database takes on its server's disk."""
+
+        def work(cursor: Cursor) -> int:
+            cursor.execute("SELECT pg_database_size(current_database())")
+            (size,) = cursor.fetchone() or (0,)
+            return int(size)
+
+        return self._database.transact("read the size of the ledger", work)
+
     @property
     def circuit(self) -> Circuit:
         """Whether this process leaves the ledger alone now."""

@@ -101,6 +101,19 @@ class Quarantine:
 
         return self._database.transact("count the quarantine", work)
 
+    def waiting(self) -> dict[tuple[str, str], int]:
+        """How many documents of the live version wait, by source and reason; what was dismissed does not wait."""
+
+        def work(cursor: Cursor) -> dict[tuple[str, str], int]:
+            cursor.execute(
+                "SELECT d.source, q.reason, count(*) FROM quarantine q JOIN documents d USING (document_id) "
+                "JOIN index_versions v ON v.version = q.index_version "
+                "WHERE v.state = 'live' AND q.dismissed_at IS NULL GROUP BY 1, 2"
+            )
+            return {(source, reason): count for source, reason, count in cursor}
+
+        return self._database.transact("count what waits in quarantine", work)
+
     def meant(self, chosen: QuarantineFilter) -> frozenset[UUID]:
         """The documents that are meant."""
         values = {**_values(chosen), "with_dismissed": False}

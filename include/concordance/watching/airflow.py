@@ -134,6 +134,21 @@ class AirflowApi:
         ]
         return f"{details[-1][0]['exc_type']}: {details[-1][0]['exc_value']}" if details else ""
 
+    def health(self) -> dict[str, Any]:
+        """What Airflow says of itself to whoever asks: its components with their last heartbeats. No login."""
+        return self._open("/api/v2/monitor/health")
+
+    def version(self) -> str:
+        """Airflow's version. No login."""
+        return str(self._open("/api/v2/version")["version"])
+
+    def _open(self, path: str) -> dict[str, Any]:
+        status, content = self._ask("GET", path, None, "")
+        found = self._answer("GET", path, status, content)
+        if not isinstance(found, dict):
+            raise Unavailable(f"what answers on {self._url.netloc} is not Airflow: check airflow_url")
+        return found
+
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One request; its answer from JSON."""
         with self._lock:

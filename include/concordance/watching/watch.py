@@ -29,7 +29,11 @@ from concordance.operations.slas import load_slas
 from concordance.settings import Settings
 from concordance.watching.airflow import open_airflow
 from concordance.watching.book import Book
+from concordance.watching.freshness import Sources
+from concordance.watching.health import Dependencies
+from concordance.watching.heartbeats import Heartbeats
 from concordance.watching.runs import RunsWatcher
+from concordance.watching.sizes import Sizes
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +44,18 @@ def watchers_of(settings: Settings) -> dict[str, Watcher]:
     airflow = open_airflow(settings)
     return {
         "runs": RunsWatcher(airflow, slas, settings),
+        "dependencies": Dependencies(settings),
+        "heartbeats": Heartbeats(settings),
+        "sources": Sources(settings, slas),
+        "sizes": Sizes(settings),
     }
+
+
+def close(watchers: dict[str, Watcher]) -> None:
+    """Close the connections that watchers keep."""
+    for watcher in watchers.values():
+        if isinstance(watcher, Dependencies):
+            watcher.close()
 
 
 @dataclass(slots=True)
@@ -161,6 +176,7 @@ def opened_watch(settings: Settings) -> Iterator[Watch]:
     try:
         yield Watch(watchers, Book(ledger.alerting, quick), settings)
     finally:
+        close(watchers)
         ledger.close()
 
 
