@@ -72,7 +72,14 @@ REPAIR_EFFECTS = (
     "ledger.rebuild",
 )
 # A maintenance may be struck at each of these, and the next one goes on (`tests/faults/test_struck_maintenance.py`).
-MAINTENANCE_EFFECTS = ("artefacts.expire", "plans.expire", "runs.expire", "builds.expire", "logs.expire")
+MAINTENANCE_EFFECTS = (
+    "artefacts.expire",
+    "plans.expire",
+    "runs.expire",
+    "builds.expire",
+    "alerts.expire",
+    "logs.expire",
+)
 
 # Between a breach that somebody sees and the last word that is told of it (`tests/faults/test_crash_in_alerts.py`).
 ALERT_EFFECTS = ("alert.fire", "alert.recover", "alert.adopt", "alert.claim", "alert.send", "alert.mark")

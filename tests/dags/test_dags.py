@@ -203,7 +203,7 @@ def test_the_forms_of_index_versions_ask_exactly_for_what_is_taken(dags: dict[st
 
 def test_the_nightly_run_and_reconcile_are_on_the_clock_and_the_ingest_is_not(dags: dict[str, Any]) -> None:
     scheduled = {dag_id for dag_id, dag in dags["dags"].items() if dag["is_scheduled"]}
-    assert scheduled == {"concordance_nightly_reindex", "concordance_reconcile"}
+    assert scheduled == {"concordance_maintenance", "concordance_nightly_reindex", "concordance_reconcile"}
     # A new deployment begins with the next time, not with the last one.
     assert not any(dags["dags"][dag_id]["makes_up"] for dag_id in scheduled)
 

@@ -21,6 +21,7 @@ _KEPT = "('alembic_version', 'allowed_steps')"  # written by the migrations
 _TABLES = f"SELECT tablename FROM pg_tables WHERE schemaname = 'concordance' AND tablename NOT IN {_KEPT}"  # noqa: S608
 # Times that decide something, by table: moving the clock on means moving these back.
 _TIMES = {
+    "alerts": ("fired_at", "recovered_at"),
     "batches": ("lease_until",),
     "builder": ("lease_until",),
     "builds": ("started_at", "finished_at"),
@@ -28,10 +29,11 @@ _TIMES = {
     "erasures": ("hidden_at",),
     "generations": ("writer_until", "ended_at"),
     "index_versions": ("state_at",),
+    "plan_documents": ("changed_at",),
     "plans": ("drawn_at", "made_at", "ended_at"),
     "quarantine": ("first_at", "last_at"),
     "runs": ("started_at", "finished_at"),
-    "sources": ("lease_until",),
+    "sources": ("declared_at", "lease_until"),
     "verdicts": ("at",),
 }
 

@@ -8,6 +8,7 @@ from concordance.commands import (
     demo,
     erasing,
     indexing,
+    maintaining,
     metrics,
     quarantine,
     reading,
@@ -56,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     verifying.add_commands(add)
     quarantine.add_commands(add)
     indexing.add_commands(add)
+    maintaining.add_commands(add)
     erasing.add_commands(add)
     settings.add_commands(add)
     metrics.add_commands(add)

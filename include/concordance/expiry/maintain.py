@@ -56,7 +56,8 @@ def maintain(
     logs_before = now() - settings.airflow_log_retention_days * _DAY_SECONDS
     removed: Counter[str] = Counter()
     if dry_run:
-        removed.update(adapters.ledger.expiring.due(past))
+        alert_seconds = settings.alert_retention_days * _DAY_SECONDS
+        removed.update(adapters.ledger.expiring.due(past, alert_seconds=alert_seconds))
         for expired in expired_artefacts(adapters=adapters, settings=settings):
             removed[_what(expired.kind)] += len(expired.names)
         if log_folder is not None:
@@ -101,6 +102,13 @@ def _history(past: Past, adapters: Adapters, settings: Settings) -> Iterator[Map
         with fault_points.around("builds.expire"):
             gone = expiring.expire_builds(past, limit=_ROWS_AT_ONCE)
         yield {"builds": gone}
+    gone = 1
+    while gone:
+        with fault_points.around("alerts.expire"):
+            gone = expiring.expire_alerts(
+                older_than_seconds=settings.alert_retention_days * _DAY_SECONDS, limit=_ROWS_AT_ONCE
+            )
+        yield {"alerts": gone}
 
 
 def _what(kind: str) -> str:

@@ -68,13 +68,19 @@ class Expiring:
             (open_seconds,) = cursor.fetchone() or (0.0,)
         return Kept(plans, paths, float(open_seconds))
 
-    def due(self, past: Past) -> dict[str, int]:
-        """How many plans, runs and builds would go now; a run goes after its plans."""
+    def due(self, past: Past, *, alert_seconds: float) -> dict[str, int]:
+        """How many plans, runs, builds and alerts would go now; a run goes after its plans."""
+        due = {
+            "plans": (_DUE_PLANS, _values(past)),
+            "runs": (_DUE_RUNS, _values(past)),
+            "builds": (_DUE_BUILDS, _values(past)),
+            "alerts": (_DUE_ALERTS, {"seconds": alert_seconds}),
+        }
 
         def work(cursor: Cursor) -> dict[str, int]:
             found = {}
-            for what, query in (("plans", _DUE_PLANS), ("runs", _DUE_RUNS), ("builds", _DUE_BUILDS)):
-                cursor.execute(f"SELECT count(*) FROM ({query}) due", _values(past))  # noqa: S608 - constants
+            for what, (query, values) in due.items():
+                cursor.execute(f"SELECT count(*) FROM ({query}) due", values)  # noqa: S608 - constants
                 (found[what],) = cursor.fetchone() or (0,)
             return found
 
@@ -107,6 +113,18 @@ class Expiring:
     def expire_builds(self, past: Past, *, limit: int) -> int:
         """Delete at most `limit` builds that came to nothing, and whose version is gone; how many."""
         return self._delete("builds", "build_id", _DUE_BUILDS, past, limit)
+
+    def expire_alerts(self, *, older_than_seconds: float, limit: int) -> int:
+        """Delete at most `limit` alerts that were over so long ago, with what was told of them; how many."""
+
+        def work(cursor: Cursor) -> int:
+            cursor.execute(
+                f"DELETE FROM alerts WHERE alert_id IN ({_DUE_ALERTS} LIMIT %(limit)s FOR UPDATE SKIP LOCKED)",  # noqa: S608
+                {"seconds": older_than_seconds, "limit": limit},
+            )
+            return cursor.rowcount
+
+        return self._database.transact("delete expired alerts", work, is_bulk=True)
 
     def _delete(self, table: str, key: str, due: str, past: Past, limit: int) -> int:
         def work(cursor: Cursor) -> int:
@@ -169,6 +187,9 @@ SELECT r.run_id FROM runs r
 WHERE coalesce(r.finished_at, r.started_at) < clock_timestamp() - make_interval(secs => %(seconds)s)
   AND NOT EXISTS (SELECT 1 FROM plans p WHERE p.run_id = r.run_id)
   AND NOT EXISTS (SELECT 1 FROM sources s WHERE s.lease_holder = r.run_id AND s.lease_until > clock_timestamp())
+"""
+_DUE_ALERTS = """
+SELECT a.alert_id FROM alerts a WHERE a.recovered_at < clock_timestamp() - make_interval(secs => %(seconds)s)
 """
 _DUE_BUILDS = """
 SELECT b.build_id FROM builds b
