@@ -58,6 +58,7 @@ def expire(*, params: Any = None) -> dict[str, Any]:
     max_active_runs=1,
     catchup=False,
     dagrun_timeout=timedelta(hours=3),
+    deadline=glue.deadline("concordance_maintenance"),
 )
 def concordance_maintenance() -> None:
     expire()

@@ -131,7 +131,10 @@ class Staging:
 
     def files(self, kind: str) -> list[StagedFile]:
         """All files of this kind, references and what is half written too; by name."""
-        return [StagedFile(name, self._size_bytes(name), self._age_seconds(name)) for name in self._names(kind)]
+        return [
+            StagedFile(name, int(said.get("size") or 0), self._age_seconds(name, _written(said)))
+            for name, said in sorted(self._listed(kind).items())
+        ]
 
     def leads_to(self, name: str) -> str | None:
         """The name of the content that this file refers to; None when it is no reference, or is gone."""
@@ -142,18 +145,11 @@ class Staging:
         """Remove a file unless it was put again meanwhile; whether it was there to be removed."""
         return self._age_seconds(name) >= older_than_seconds and self._remove(name)
 
-    def _size_bytes(self, name: str) -> int:
+    def _age_seconds(self, name: str, written: datetime | None = None) -> float:
+        """Seconds since the file was last put, by this machine's clock; 0 when it is gone. `written`: a listing said
+        so."""
         try:
-            return int(self._files.size(f"{self._root}/{name}") or 0)
-        except FileNotFoundError:
-            return 0
-        except OSError as error:
-            raise self._unavailable(error) from None
-
-    def _age_seconds(self, name: str) -> float:
-        """Seconds since the file was last put, by this machine's clock; 0 when it is gone."""
-        try:
-            written: datetime = self._files.modified(f"{self._root}/{name}")
+            written = written or self._files.modified(f"{self._root}/{name}")
         except FileNotFoundError:
             return 0.0
         except OSError as error:
@@ -186,13 +182,17 @@ class Staging:
 
     def _names(self, kind: str) -> list[str]:
         """The names of all files of this kind, as they are now."""
+        return sorted(self._listed(kind))
+
+    def _listed(self, kind: str) -> dict[str, dict[str, Any]]:
+        """What a listing says of each file of this kind, by name: one request for many files."""
         try:
-            found = self._files.ls(f"{self._root}/{kind}", detail=False, refresh=True)
+            found = self._files.ls(f"{self._root}/{kind}", detail=True, refresh=True)
         except FileNotFoundError:
-            return []
+            return {}
         except OSError as error:
             raise self._unavailable(error) from None
-        return sorted(f"{kind}/{path.rstrip('/').rpartition('/')[2]}" for path in found)
+        return {f"{kind}/{said['name'].rstrip('/').rpartition('/')[2]}": said for said in found}
 
     def _remove(self, name: str) -> bool:
         try:
@@ -257,6 +257,18 @@ class Staging:
             f"The staging area {self._root} cannot be used: {error.strerror or type(error).__name__}. Free space "
             "there, or move it by AIRFLOW__CONCORDANCE__STAGING_URL"
         )
+
+
+def _written(said: dict[str, Any]) -> datetime | None:
+    """When the file was written, if the listing says so."""
+    when = said.get("mtime") or said.get("LastModified") or said.get("last_modified")
+    return (
+        datetime.fromtimestamp(when, UTC)
+        if isinstance(when, int | float)
+        else when
+        if isinstance(when, datetime)
+        else None
+    )
 
 
 def reference_name(kind: str, inputs: Any) -> str:

@@ -42,6 +42,7 @@ COMMANDS = (
     "down",
     "watch",
     "alerts",
+    "maintain",
 )
 HEAVY = ("airflow", "torch", "sentence_transformers", "great_expectations", "pandas", "numpy", "neo4j", "qdrant_client")
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from concordance import fault_points
+from concordance.consistency.verify import verify
 from concordance.expiry.maintain import maintain
 from concordance.fault_points import MAINTENANCE_POINTS
 from concordance.ledger import Ledger
@@ -79,6 +80,8 @@ def test_a_maintenance_that_was_struck_is_made_good_by_the_next(
     except (Killed, Exception) as error:
         world.log.append(f"stopped by {error}")
     assert world.trapped == 1, f"nothing passed {point}"
+    half = verify(ledger=world.ledger, graph=world.graph, vectors=world.vectors, staging=world.adapters.staging)
+    assert half.is_sound, half.findings
     another_attempt()
     assert maintain(**given).removed == {}
     assert not log.exists()

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, ClassVar
 from unittest import mock
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
@@ -422,7 +423,7 @@ class _AgeingStaging(Staging):
         super()._renew(name, content)
         self._put_at[name] = self._world.now
 
-    def _age_seconds(self, name: str) -> float:
+    def _age_seconds(self, name: str, written: datetime | None = None) -> float:
         return self._world.now - self._put_at[name]
 
 

@@ -2,8 +2,9 @@
 
 Files are listed first and the ledger is asked then, so that whatever was staged for a newer plan is either in what it
 says or too young. An artefact that is staged a second time becomes young again (`Staging.put`), and each file's age is
-read once more as it goes. References go before what they lead to: what is half removed is found by nobody, and the next
-maintenance goes on with it. The bars of erased documents are of a kind of their own, which is never looked at here.
+read once more as it goes. References go after what they lead to: a content without one would count as stray to `verify`
+until the next maintenance has removed it. The bars of erased documents are of a kind of their own, which is never
+looked at here.
 """
 
 from __future__ import annotations
@@ -110,4 +111,4 @@ def _expired(
     gone = [name for name in old if name in led and name not in references and led[name] not in paths]
     leaving = set(gone)
     needed = {*paths, *(to for name, to in led.items() if name not in leaving)}
-    return [*gone, *(name for name in old if name not in led and name not in needed)]
+    return [*(name for name in old if name not in led and name not in needed), *gone]

@@ -104,9 +104,9 @@ class OperationsSettings(BaseModel):
     watch_max_runs: int = Field(500, ge=100, le=100_000, description="runs that one round looks at, of each question")
 
     # health and freshness (watching)
-    probe_timeout_seconds: float = Field(3, ge=0.5, le=60, description="that a dependency has for its answer")
-    store_down_seconds: float = Field(20, ge=0, le=3600, description="without an answer, before a store counts as down")
-    airflow_down_seconds: float = Field(20, ge=0, le=3600, description="the same for Airflow's API server")
+    probe_timeout_seconds: float = Field(5, ge=0.5, le=60, description="that a dependency has for its answer")
+    store_down_seconds: float = Field(30, ge=0, le=3600, description="without an answer, before a store counts as down")
+    airflow_down_seconds: float = Field(60, ge=0, le=3600, description="the same for Airflow's API server")
     scheduler_silent_seconds: float = Field(60, ge=5, le=3600, description="without a heartbeat")
     triggerer_silent_seconds: float = Field(60, ge=5, le=3600, description="without a heartbeat")
     dag_processor_silent_seconds: float = Field(60, ge=5, le=3600, description="without a heartbeat")
