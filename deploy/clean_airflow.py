@@ -17,14 +17,17 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from concordance.settings import load_settings
 
 LOCK = 7_031_002
 ROWS_AT_ONCE = 1000
 ONE_CLEANING_SECONDS = 3600
+CLEANED = Path(tempfile.gettempdir()) / "concordance-airflow-cleaned"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -33,7 +36,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--days", type=float, help="rows that are older go; airflow_history_retention_days")
     parser.add_argument("--dry-run", action="store_true", help="count them and leave them")
     parser.add_argument("--every-hours", type=float, help="again and again, until it is ended")
+    parser.add_argument("--check", action="store_true", help="whether the service cleaned within twice that time")
     arguments = parser.parse_args(argv)
+    if arguments.check:
+        return check(hours=2 * (arguments.every_hours or 24))
     days = load_settings().airflow_history_retention_days if arguments.days is None else arguments.days
     if days < 1:
         parser.error("--days is at least 1: younger runs may still be worked on")
@@ -42,8 +48,21 @@ def main(argv: list[str] | None = None) -> int:
     once = [sys.executable, __file__, "--days", str(days), *(["--dry-run"] if arguments.dry_run else [])]
     while True:
         # A process of its own: Airflow's modules need not stay in memory for a day.
-        subprocess.run(once, timeout=ONE_CLEANING_SECONDS, check=False)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if subprocess.run(once, timeout=ONE_CLEANING_SECONDS, check=False).returncode == 0:
+                CLEANED.touch()
         time.sleep(arguments.every_hours * 3600)
+
+
+def check(*, hours: float) -> int:
+    """Exit code 0 when this machine's service ended a cleaning well so lately."""
+    try:
+        age_seconds = time.time() - CLEANED.stat().st_mtime
+    except OSError:
+        print("nothing was cleaned yet")
+        return 1
+    print(f"cleaned {age_seconds / 3600:.1f} h ago")
+    return 0 if age_seconds < hours * 3600 else 1
 
 
 def clean(*, days: float, dry_run: bool) -> int:
