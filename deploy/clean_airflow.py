@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from concordance.settings import load_settings
@@ -67,6 +66,7 @@ def check(*, hours: float) -> int:
 
 def clean(*, days: float, dry_run: bool) -> int:
     """One cleaning; `days` of history stay."""
+    import pendulum
     from airflow.utils.db_cleanup import run_cleanup
     from airflow.utils.session import create_session
     from sqlalchemy import text
@@ -80,7 +80,7 @@ def clean(*, days: float, dry_run: bool) -> int:
             with contextlib.redirect_stdout(said):
                 # On a session of its own: this one holds the lock until the end.
                 run_cleanup(
-                    clean_before_timestamp=datetime.now(UTC) - timedelta(days=days),
+                    clean_before_timestamp=pendulum.now("UTC").subtract(seconds=round(days * 86_400)),
                     dry_run=dry_run,
                     confirm=False,
                     skip_archive=True,
