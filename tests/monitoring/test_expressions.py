@@ -13,33 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
-from concordance.operations.metrics import METRICS, Kind, Metric, Unit
+from concordance.operations.metrics import METRICS, Kind
 from support.expressions import Selector, grouping_labels, selectors
 from support.monitoring import FILES
 
 DASHBOARDS = sorted((FILES / "grafana" / "dashboards").glob("*.json"))
-# What rules and dashboards expect and METRICS does not have yet. One that is entered there and not taken away here
-# fails a test; in the end nothing is left, and this goes too.
-PENDING: tuple[Metric, ...] = (
-    Metric("alert.fired", Kind.COUNTER, Unit.COUNT, ("kind",), ""),
-    Metric("alert.recovered", Kind.COUNTER, Unit.COUNT, ("kind",), ""),
-    Metric("alert.undelivered", Kind.COUNTER, Unit.COUNT, ("channel",), ""),
-    Metric("watch.rounds", Kind.COUNTER, Unit.COUNT, (), ""),
-    Metric("watch.failed", Kind.COUNTER, Unit.COUNT, ("watcher",), ""),
-    Metric("alert.open", Kind.GAUGE, Unit.COUNT, ("kind",), ""),
-    Metric("watch.round", Kind.TIMER, Unit.MILLISECONDS, (), ""),
-    Metric("freshness.seconds", Kind.GAUGE, Unit.COUNT, ("source",), ""),
-    Metric("freshness.lag_seconds", Kind.GAUGE, Unit.COUNT, ("source", "quantile"), ""),
-    Metric("quarantine.waiting", Kind.GAUGE, Unit.COUNT, ("source", "reason"), ""),
-    Metric("parity.rows", Kind.GAUGE, Unit.COUNT, ("what", "store"), ""),
-    Metric("store.bytes", Kind.GAUGE, Unit.COUNT, ("store",), ""),
-    Metric("staging.bytes", Kind.GAUGE, Unit.COUNT, (), ""),
-    Metric("dependency.up", Kind.GAUGE, Unit.COUNT, ("dependency",), ""),
-    Metric("dependency.latency_seconds", Kind.GAUGE, Unit.COUNT, ("dependency",), ""),
-    Metric("dependency.breaker", Kind.GAUGE, Unit.COUNT, ("dependency",), ""),
-    Metric("airflow.heartbeat_age_seconds", Kind.GAUGE, Unit.COUNT, ("component",), ""),
-    Metric("maintenance.removed", Kind.COUNTER, Unit.COUNT, ("what",), ""),
-)
 # What Prometheus and the exporter say of themselves.
 PLATFORM = {
     "up": frozenset({"job", "instance"}),
@@ -86,7 +64,7 @@ def expressions() -> list[tuple[str, str]]:
 @functools.cache
 def known() -> dict[str, frozenset[str]]:
     """Every name that Prometheus may know, with its labels."""
-    ours = {metric.prometheus: (frozenset(metric.tags), metric.kind) for metric in (*METRICS.values(), *PENDING)}
+    ours = {metric.prometheus: (frozenset(metric.tags), metric.kind) for metric in METRICS.values()}
     found = {**PLATFORM, **airflow_names()}
     for name, (tags, kind) in ours.items():
         found |= {name + part: tags for part in (HISTOGRAM if kind is Kind.TIMER else ("",))}
@@ -140,10 +118,6 @@ def test_a_variable_lists_a_label_of_a_metric_that_exists() -> None:
 def test_every_recorded_name_is_used() -> None:
     used = {selector.name for _, expression in expressions() for selector in selectors(expression)}
     assert {rule["record"] for rule in rules() if "record" in rule} <= used
-
-
-def test_what_is_pending_is_not_yet_in_metrics() -> None:
-    assert not {metric.name for metric in PENDING} & set(METRICS)
 
 
 def test_dashboards_are_four_and_use_the_provisioned_data_source() -> None:

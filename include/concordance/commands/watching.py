@@ -47,7 +47,7 @@ def add_commands(add: Add) -> None:
 
 
 def watch(arguments: argparse.Namespace) -> int:
-    from concordance.operations.logs import configure_logs
+    from concordance.operations.logs import configure_from
 
     settings = read_settings(arguments)
     if arguments.check:
@@ -55,7 +55,7 @@ def watch(arguments: argparse.Namespace) -> int:
     if arguments.once:
         return _once(settings, arguments)
     # Who starts it reads its log: what it does is its answer.
-    configure_logs(level="DEBUG" if arguments.debug else settings.log_level)
+    configure_from(settings, level="DEBUG" if arguments.debug else None)
     from concordance.operations import telemetry
     from concordance.watching.watch import opened_watch
 

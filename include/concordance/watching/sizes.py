@@ -17,7 +17,7 @@ from pathlib import Path
 from concordance.errors import ConcordanceError
 from concordance.ledger import Ledger, open_ledger
 from concordance.model import IndexVersion
-from concordance.operations import telemetry
+from concordance.operations import process, telemetry
 from concordance.operations.alerts import AlertKind, Breach
 from concordance.settings import Settings
 from concordance.staging import KINDS, Staging
@@ -78,6 +78,8 @@ class Sizes:
         staging = Staging(self.settings.staging)
         with suppress(ConcordanceError):
             telemetry.gauge("staging.bytes", sum(file.size_bytes for kind in KINDS for file in staging.files(kind)))
+        for place, free in process.free_bytes(self.settings).items():
+            telemetry.gauge("disk.free_bytes", free, place=place)
 
 
 def folder_bytes(folder: Path) -> int:
