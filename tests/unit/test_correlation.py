@@ -15,7 +15,7 @@ from concordance.operations import correlation, telemetry
 from concordance.parsing.parser import Parser
 from concordance.pipeline.conf import run_conf
 from concordance.pipeline.references import RunRequest
-from concordance.settings import ROOT, Settings, load_settings
+from concordance.settings import ROOT, load_settings
 
 
 def test_a_run_s_name_gives_its_id_whoever_makes_it() -> None:
@@ -89,7 +89,7 @@ def test_a_stage_that_fails_says_so_in_one_line_with_its_reason_and_ids() -> Non
         structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines,
         pytest.raises(PoisonDocument),
         correlation.bound(correlation_id="0123456789abcdef", run="r-1"),
-        telemetry.stage("extract", source="notes", settings=Settings()),
+        telemetry.stage("extract", source="notes", settings=load_settings(environment={})),
     ):
         raise PoisonDocument("document a.md has no text to index", reason="no_text")
     (line,) = lines

@@ -79,7 +79,8 @@ class StatsdChannel:
     """The counters `alert.fired` and `alert.recovered`."""
 
     def send(self, notice: Notice) -> None:
-        telemetry.count(f"alert.{notice.happening}", kind=str(notice.alert.breach.kind))
+        name = "alert.fired" if notice.happening is Happening.FIRED else "alert.recovered"
+        telemetry.count(name, kind=str(notice.alert.breach.kind))
 
 
 class WebhookChannel:

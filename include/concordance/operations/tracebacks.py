@@ -65,6 +65,7 @@ def as_text(error: BaseException) -> str:
     """The same as lines for people, the error itself last."""
     lines: list[str] = []
     for each in reversed(structured(error)):
+        lines.append("Traceback (most recent call last):")
         lines += [f'  File "{one["filename"]}", line {one["lineno"]}, in {one["name"]}' for one in each["frames"]]
         lines.append(f"{each['exc_type']}: {each['exc_value']}")
         lines += [f"  with {one[0]['exc_type']}: {one[0]['exc_value']}" for one in each["exceptions"]]
