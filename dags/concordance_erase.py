@@ -28,6 +28,7 @@ from airflow.sdk import Param, dag, task
 from pydantic import BaseModel, ConfigDict, Field
 
 import concordance_airflow as glue
+import concordance_approvals as approvals
 from concordance import ids
 from concordance.errors import Misconfigured
 from concordance.pipeline.conf import checked_conf
@@ -121,7 +122,7 @@ def hide(approval: Wire, *, params: Any = None, dag_run: Any = None, run_id: Any
         # The run names the erasure: every attempt goes on with the same one.
         uuid5(ids.NAMESPACE, f"concordance_erase {run_id}"),
         conf.scope(),
-        requested_by=glue.asked_by(dag_run, approval),
+        requested_by=approvals.asked_by(dag_run, approval),
         reason=conf.reason,
     )
     with glue.opened() as run:

@@ -23,6 +23,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Asset, dag, task
 
 import concordance_airflow as glue
+import concordance_approvals as approvals
 import concordance_forms as forms
 from concordance.pipeline.conf import checked_conf
 from concordance.reindex.conf import VersionConf
@@ -79,7 +80,7 @@ def act(
             conf.version,
             build_id=run_id,
             accepts=conf.accepts,
-            requested_by=glue.asked_by(dag_run, approval),
+            requested_by=approvals.asked_by(dag_run, approval),
             adapters=run.adapters,
             settings=run.settings,
         )

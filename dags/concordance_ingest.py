@@ -32,6 +32,7 @@ from typing import Any
 from airflow.sdk import Asset, TriggerRule, dag, task
 
 import concordance_airflow as glue
+import concordance_approvals as approvals
 import concordance_forms as forms
 from concordance.pipeline.conf import run_conf
 from concordance.settings import load_settings
@@ -216,7 +217,7 @@ def report(plan: Wire, shards: Wire, *, ti: Any = None) -> dict[str, Any]:
 )
 def concordance_ingest() -> None:
     planned: Any = plan()
-    approve = glue.Approval(
+    approve = approvals.Approval(
         task_id="approve",
         plan_task="plan",
         subject="Ingest {{ params.source }} although its plan is unusual?",

@@ -66,10 +66,10 @@ def test_anything_else_is_refused_by_the_first_task(erase: ModuleType, given: di
         scope(erase, **given)
 
 
-def test_the_receipt_names_who_asked_and_who_approved(glue: ModuleType) -> None:
+def test_the_receipt_names_who_asked_and_who_approved(erase: ModuleType) -> None:
     run = SimpleNamespace(triggering_user_name="ann")
-    assert glue.asked_by(run, {"responded_by_user": {"id": "2", "name": "bob"}}) == "ann, approved by bob"
-    assert glue.asked_by(SimpleNamespace(), None) == "unknown, approved by unknown"
+    assert erase.approvals.asked_by(run, {"responded_by_user": {"id": "2", "name": "bob"}}) == "ann, approved by bob"
+    assert erase.approvals.asked_by(SimpleNamespace(), None) == "unknown, approved by unknown"
 
 
 def test_it_waits_for_a_person_and_for_the_grace_without_a_worker(erase: ModuleType) -> None:
