@@ -26,6 +26,9 @@ from concordance.settings import load_settings
 LOCK = 7_031_002
 ROWS_AT_ONCE = 1000
 ONE_CLEANING_SECONDS = 3600
+AGAIN_SECONDS = 300
+# Longer than any run may take (`dagrun_timeout`): rows go by age, whether their run has ended or not.
+LEAST_DAYS = 8
 CLEANED = Path(tempfile.gettempdir()) / "concordance-airflow-cleaned"
 
 
@@ -40,8 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.check:
         return check(hours=2 * (arguments.every_hours or 24))
     days = load_settings().airflow_history_retention_days if arguments.days is None else arguments.days
-    if days < 1:
-        parser.error("--days is at least 1: younger runs may still be worked on")
+    if days < LEAST_DAYS:
+        parser.error(f"--days is at least {LEAST_DAYS}: younger runs may still be under way")
     if arguments.every_hours is None:
         return clean(days=days, dry_run=arguments.dry_run)
     once = [sys.executable, __file__, "--days", str(days), *(["--dry-run"] if arguments.dry_run else [])]
@@ -50,7 +53,9 @@ def main(argv: list[str] | None = None) -> int:
         with contextlib.suppress(subprocess.TimeoutExpired):
             if subprocess.run(once, timeout=ONE_CLEANING_SECONDS, check=False).returncode == 0:
                 CLEANED.touch()
-        time.sleep(arguments.every_hours * 3600)
+                time.sleep(arguments.every_hours * 3600)
+                continue
+        time.sleep(AGAIN_SECONDS)
 
 
 def check(*, hours: float) -> int:
@@ -72,13 +77,13 @@ def clean(*, days: float, dry_run: bool) -> int:
     from sqlalchemy import text
 
     said = io.StringIO()
-    with create_session() as session:
+    # Not the thread's own session, which a cleaning commits after each table: this one holds the lock until the end.
+    with create_session(scoped=False) as session:
         if not session.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": LOCK}):
             print("Another cleaning is at work", file=sys.stderr)
             return 0
         try:
             with contextlib.redirect_stdout(said):
-                # On a session of its own: this one holds the lock until the end.
                 run_cleanup(
                     clean_before_timestamp=pendulum.now("UTC").subtract(seconds=round(days * 86_400)),
                     dry_run=dry_run,

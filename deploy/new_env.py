@@ -2,8 +2,8 @@
 
     python3 deploy/new_env.py
 
-Needs Python's standard library only. An `.env` that is there is never overwritten: the databases were made with its
-secrets.
+Needs Python's standard library only. What an `.env` holds is never overwritten: the databases were made with its
+secrets. Names that it lacks, after an upgrade, are added at its end.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main(root: Path = ROOT) -> int:
-    """Exit code 0 with a new file, 1 when there is one already."""
+    """Exit code 0 with secrets written, 1 when the file has all of them already."""
     target = root / ".env"
+    known = target.read_text(encoding="utf-8") if target.exists() else ""
     needed = required((root / "docker-compose.yml").read_text(encoding="utf-8"))
-    try:
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        print(f"{target} is there already and stays as it is", file=sys.stderr)
+    missing = [name for name in needed if not re.search(rf"^{name}=", known, re.MULTILINE)]
+    if not missing:
+        print(f"{target} has all secrets already and stays as it is", file=sys.stderr)
         return 1
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.writelines(f"{name}={_secret(name)}\n" for name in needed)
-    print(f"{target}: {len(needed)} generated secrets. Log in as admin with AIRFLOW_ADMIN_PASSWORD")
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "a", encoding="utf-8") as file:
+        file.write("\n" if known and not known.endswith("\n") else "")
+        file.writelines(f"{name}={_secret(name)}\n" for name in missing)
+    print(f"{target}: {len(missing)} generated secrets. Log in as admin with AIRFLOW_ADMIN_PASSWORD")
     return 0
 
 

@@ -76,7 +76,8 @@ class Staging:
                 raise ValueError
         except (ValueError, KeyError, TypeError):
             raise Corrupt(f"The reference {name} in the staging area is damaged: delete it and try again") from None
-        return artefact
+        # One that leads nowhere says only that there was something: its content is made again, and stands there then.
+        return artefact if self.holds(artefact) else None
 
     def put(self, kind: str, inputs: Any, content: bytes, *, rows: int, suffix: str) -> Artefact:
         """Store `content` as the artefact of these inputs. If another attempt was first, its artefact is returned."""
@@ -85,14 +86,27 @@ class Staging:
         reference = {"artefact": artefact.as_json(), "digest": ids.digest(artefact.as_json())}
         with fault_points.around("artefact.put"):
             self._store(artefact.path, content)
+        name, written = reference_name(kind, inputs), json.dumps(reference).encode()
         with fault_points.around("reference.put"):
-            is_first = self._create(reference_name(kind, inputs), json.dumps(reference).encode())
+            is_first = self._create(name, written)
             # The content may have expired in between: whoever removes what is old did not see the reference yet.
             self._create(artefact.path, content)
         first = artefact if is_first else self.find(kind, inputs)
         if first is None:
+            # What stands there leads to a content that is gone, and that was another one than this.
+            self._remove(name)
+            self._create(name, written)
+            first = self.find(kind, inputs)
+        if first is None:
             raise Unavailable(f"An artefact of kind {kind} was removed while it was staged: try again, it is made anew")
         return first
+
+    def holds(self, artefact: Artefact) -> bool:
+        """Whether the artefact's content is there, whatever it is by now. Raises `Unavailable`."""
+        try:
+            return bool(self._files.exists(f"{self._root}/{artefact.path}"))
+        except OSError as error:
+            raise self._unavailable(error) from None
 
     def read(self, artefact: Artefact) -> bytes:
         """The artefact's content. Raises `Corrupt` when it is missing or not what its digest says."""

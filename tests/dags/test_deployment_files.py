@@ -231,10 +231,14 @@ def test_the_first_step_writes_every_secret_for_its_owner_alone(checkout: Path) 
 
 
 def test_secrets_that_are_there_are_never_overwritten(checkout: Path) -> None:
-    (checkout / ".env").write_text("mine")
-    done = new_env(checkout)
-    assert done.returncode == 1
-    assert (checkout / ".env").read_text() == "mine"
+    (checkout / ".env").write_text("LEDGER_PASSWORD=mine")
+    assert new_env(checkout).returncode == 0, "what an upgrade asks for is added"
+    written = (checkout / ".env").read_text()
+    assert written.startswith("LEDGER_PASSWORD=mine\n")
+    assert written.count("LEDGER_PASSWORD=") == 1
+    assert "GRAFANA_ADMIN_PASSWORD=" in written
+    assert new_env(checkout).returncode == 1
+    assert (checkout / ".env").read_text() == written
 
 
 def test_compose_itself_accepts_the_file(checkout: Path) -> None:

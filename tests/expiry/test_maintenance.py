@@ -28,7 +28,7 @@ from concordance.pipeline.report import report
 from concordance.reindex.swap import rollback
 from concordance.settings import Settings
 from simulation.world import SOURCE
-from support.ledgers import connect
+from support.ledgers import connect, empty_ledger
 from support.rebuilding import made_ungated, swapped
 from support.small_house import SmallHouse
 
@@ -248,3 +248,10 @@ def finished(plan: PlanReference, house: Kept) -> Any:
         load(plan, embed(plan, extract(plan, shard, **tools), **tools), **tools)
     publish(plan, **tools)
     return report(plan, adapters=house.adapters)
+
+
+def test_a_ledger_that_is_empty_lets_no_artefact_go(house: Kept) -> None:
+    staged = house.staged()
+    empty_ledger(house.settings).close()
+    assert house.maintain().removed == {}
+    assert house.staged() == staged

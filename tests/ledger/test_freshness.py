@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from concordance.errors import Misconfigured
 from concordance.ledger import Ledger
 from concordance.ledger.freshness import ChangeLag, SourceState
 from concordance.model import Listed, QuarantineFilter
@@ -24,6 +25,7 @@ from concordance.pipeline.report import report
 from concordance.reindex.swap import rollback
 from concordance.settings import Settings
 from simulation.world import SOURCE, Shelf
+from support.index_rows import index_version
 from support.rebuilding import made_ungated, swapped
 from support.small_house import SmallHouse
 
@@ -231,3 +233,17 @@ def test_a_first_load_that_needed_a_second_run_is_no_change(
 def test_a_build_changes_nothing_in_the_source(house: Dated) -> None:
     swapped(made_ungated("again", adapters=house.adapters, chunk_max_tokens=60), adapters=house.adapters)
     assert house.lag is None
+
+
+def test_a_tenant_may_be_corrected_until_something_was_ingested_for_it(ledger: Ledger) -> None:
+    opened: dict[str, Any] = {"run_id": "r", "source": "manuals", "request": {}}
+    version = ledger.versions.make_first_live(ledger.versions.create(index_version(1).settings, {"names": []}))
+    ledger.freshness.declare({"manuals": "acm"})
+    ledger.runs.open(tenant="acme", **opened)
+    ledger.freshness.declare({"manuals": "acmee"})
+    ledger.runs.open(tenant="acme", **opened)
+    ledger.plans.draw(run_id="r", source="manuals", scope="", version=version)
+    ledger.freshness.declare({"manuals": "other"})
+    with pytest.raises(Misconfigured, match="for tenant 'other' and was ingested for 'acme'"):
+        ledger.runs.open(tenant="other", **opened)
+    ledger.runs.open(tenant="acme", **opened)

@@ -121,6 +121,15 @@ def test_an_exact_plan_predicts_documents_chunks_and_texts_of_the_run_which_extr
     assert verify(ledger=world.ledger, graph=world.graph, vectors=world.vectors).is_sound
 
 
+def test_an_exact_plan_whose_artefacts_have_expired_is_carried_out_all_the_same(world: World) -> None:
+    world.shelf.documents["late"] = some_text(random.Random(12), "late")
+    plan = rehearse(planned(world), adapters=world.adapters, settings=world.settings)
+    for shard in plan.rehearsed:
+        world.adapters.staging.discard([shard.documents.path])
+    assert do(world, plan.plan_id).counts["committed"] == plan.counts["added"]
+    assert verify(ledger=world.ledger, graph=world.graph, vectors=world.vectors).is_sound
+
+
 def test_an_exact_plan_says_that_its_run_would_be_stopped_and_by_what(world: World) -> None:
     for word in WORDS[:5]:
         world.shelf.documents[word] = "\n\n"

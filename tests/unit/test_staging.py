@@ -41,6 +41,16 @@ def test_content_without_its_reference_is_not_found(staging: Staging, tmp_path: 
     assert staging.read(put(staging, b"content")) == b"content"
 
 
+def test_a_reference_whose_content_has_expired_finds_nothing_and_gives_way_to_what_is_made_anew(
+    staging: Staging, tmp_path: Path
+) -> None:
+    (tmp_path / "area" / put(staging, b"content").path).unlink()
+    assert staging.find("chunks", "inputs") is None
+    other = put(staging, b"made otherwise")
+    assert staging.find("chunks", "inputs") == other
+    assert staging.read(other) == b"made otherwise"
+
+
 @pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"X" + content[1:], lambda _: b""])
 def test_a_torn_or_altered_artefact_is_refused_and_put_anew(staging: Staging, tmp_path: Path, damage: object) -> None:
     artefact = put(staging, b"content")

@@ -80,7 +80,8 @@ def status(arguments: argparse.Namespace) -> int:
     answers = not any(each.faults for each in probes)
     versions, opens = models.checked_models(settings) if probes and answers else ([], True)
     seen = _Seen(probes, versions, _restrictions(settings), _open_alerts(settings, probes), _last_round(settings))
-    return _show(found, arguments, is_well=found.is_healthy and answers and opens, seen=seen)
+    is_well = (found.is_healthy or (any(elsewhere) and not found.wanted)) and answers and opens
+    return _show(found, arguments, is_well=is_well, seen=seen)
 
 
 def _verdict(what: str, faults: Sequence[str], arguments: argparse.Namespace) -> int:
@@ -165,7 +166,7 @@ _NOTHING = _Seen()
 
 def _show(found: StackStatus, arguments: argparse.Namespace, *, is_well: bool, seen: _Seen = _NOTHING) -> int:
     if arguments.json:
-        print_json(_as_json(found, seen))
+        print_json(_as_json(found, seen, is_well=is_well))
         return 0 if is_well else 1
     print_table(
         ("service", "condition", "address", "version", "detail"),
@@ -223,9 +224,9 @@ def _show_probes(probes: Sequence[Probe]) -> None:
         )
 
 
-def _as_json(found: StackStatus, seen: _Seen) -> dict[str, Any]:
+def _as_json(found: StackStatus, seen: _Seen, *, is_well: bool) -> dict[str, Any]:
     return {
-        "healthy": found.is_healthy,
+        "healthy": is_well,
         "state_dir": str(found.state_dir),
         "services": [
             {

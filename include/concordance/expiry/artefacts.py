@@ -23,6 +23,9 @@ from concordance.staging import KINDS, StagedFile, Staging, reference_name
 
 GATE = "gate"
 _EVIDENCE = "evidence"
+_CHUNKS = "chunks"
+# Chunks are older than the vectors that were made of them, by as long as a run may take, and go after them.
+_CHUNKS_STAY_SECONDS = 86_400
 _HOUR_SECONDS = 3600
 # Files that go between two looks at the time that is left.
 _AT_ONCE = 200
@@ -40,13 +43,17 @@ class Expired:
 def expired_artefacts(*, adapters: Adapters, settings: Settings) -> list[Expired]:
     """What may go now, by kind; nothing is removed. Raises `Unavailable`."""
     files = {kind: adapters.staging.files(kind) for kind in KINDS}
+    if adapters.ledger.versions.live() is None:
+        # Nothing is known to be needed: a ledger that was lost is made anew from just these files.
+        return []
     run_seconds = settings.artefact_retention_hours * _HOUR_SECONDS
     gate_seconds = settings.gate_retention_days * 24 * _HOUR_SECONDS
     kept = adapters.ledger.expiring.kept(run_seconds=run_seconds, gate_seconds=gate_seconds)
     references = {name for plan in kept.plans for name in _needed(plan, adapters.staging)}
     paths = kept.paths | {path for plan in kept.plans if plan.is_whole for path in _rehearsed(plan)}
     found = []
-    for kind in KINDS:
+    # The last made go first: an erase knows the vectors of a text by the chunks that hold it.
+    for kind in reversed(KINDS):
         seconds = _seconds(kind, kept, run_seconds=run_seconds, gate_seconds=gate_seconds)
         names = _expired(files[kind], adapters.staging, references=references, paths=paths, older_than_seconds=seconds)
         found.append(Expired(kind, tuple(names), seconds))
@@ -69,7 +76,7 @@ def _seconds(kind: str, kept: Kept, *, run_seconds: float, gate_seconds: float) 
     if kind == _EVIDENCE:
         # It says only what it was read back of: none of an open plan can be older than that plan, by two clocks.
         return max(run_seconds, kept.open_seconds + _HOUR_SECONDS if kept.open_seconds else 0)
-    return run_seconds
+    return run_seconds + (_CHUNKS_STAY_SECONDS if kind == _CHUNKS else 0)
 
 
 def _needed(plan: KeptPlan, staging: Staging) -> Iterator[str]:

@@ -19,6 +19,7 @@ from datetime import datetime
 from uuid import UUID
 
 from concordance.ledger.database import Cursor, Database
+from concordance.ledger.runs import enter_source
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 # So many earlier plans are asked whether they took a document up in vain.
@@ -61,11 +62,8 @@ class Freshness:
         """Note the declared sources with their tenants: from then on one that is not searchable grows stale."""
 
         def work(cursor: Cursor) -> None:
-            cursor.execute(
-                "INSERT INTO sources (source, tenant) SELECT * FROM unnest(%s::text[], %s::text[]) "
-                "ON CONFLICT (source) DO NOTHING",
-                [list(sources), list(sources.values())],
-            )
+            for source, tenant in sorted(sources.items()):
+                enter_source(cursor, source=source, tenant=tenant)
 
         self._database.transact("note the declared sources", work)
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from concordance.errors import Conflict
+from concordance.errors import Conflict, Misconfigured
 from concordance.ledger.database import Cursor, Database
 from concordance.ledger.leases import give_back, holds_builder, holds_source, take_builder, take_source
 
@@ -26,6 +26,21 @@ class Measured:
     seconds: dict[str, float]
 
 
+def enter_source(cursor: Cursor, *, source: str, tenant: str) -> str:
+    """Note a declared source; returns the tenant that it belongs to. Until its first plan that is the last declared:
+    a declaration may be corrected."""
+    cursor.execute(
+        "INSERT INTO sources AS s (source, tenant) VALUES (%s, %s) ON CONFLICT (source) DO UPDATE "
+        "SET tenant = EXCLUDED.tenant WHERE s.tenant <> EXCLUDED.tenant AND s.last_plan_number = 0 "
+        "AND NOT EXISTS (SELECT 1 FROM documents d WHERE d.source = s.source)",
+        [source, tenant],
+    )
+    cursor.execute("SELECT tenant FROM sources WHERE source = %s", [source])
+    row = cursor.fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 class Runs:
     def __init__(self, database: Database, *, lease_seconds: float) -> None:
         self._database = database
@@ -37,13 +52,17 @@ class Runs:
         """Take the source's lease for this run and record the run; a repeated call renews.
 
         Returns the plan reference that an earlier attempt of this run stored, if any. Raises `Leased` while another
-        run holds the source. A run of a build (`build_id`) holds the builder's place instead, and no source.
+        run holds the source, `Misconfigured` when the source was ingested for another tenant. A run of a build
+        (`build_id`) holds the builder's place instead, and no source.
         """
 
         def work(cursor: Cursor) -> dict[str, Any] | None:
-            cursor.execute(
-                "INSERT INTO sources (source, tenant) VALUES (%s, %s) ON CONFLICT (source) DO NOTHING", [source, tenant]
-            )
+            known = enter_source(cursor, source=source, tenant=tenant)
+            if known != tenant:
+                raise Misconfigured(
+                    f"Source {source!r} is declared for tenant {tenant!r} and was ingested for {known!r}: a tenant is "
+                    "part of each document's identity, so declare it under another name, and erase what this one holds"
+                )
             if build_id is None:
                 take_source(cursor, source=source, run_id=run_id, seconds=self._lease_seconds)
             else:

@@ -116,9 +116,12 @@ def rehearsed(plan: PlanReference, shard: int, adapters: Adapters) -> Extracted 
     if not plan.rehearsed:
         return None
     kept = plan.rehearsed[shard]
+    artefacts = (kept.documents, kept.chunks, kept.rejections)
+    if not all(map(adapters.staging.holds, artefacts)):
+        # Their time was over before somebody carried the plan out: what it says is made again.
+        return None
     documents, chunks, rejections = (
-        tables.from_parquet(adapters.staging.read(artefact)).to_pylist()
-        for artefact in (kept.documents, kept.chunks, kept.rejections)
+        tables.from_parquet(adapters.staging.read(artefact)).to_pylist() for artefact in artefacts
     )
     return Extracted(documents, chunks, [tables.rejection(row) for row in rejections])
 

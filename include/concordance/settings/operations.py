@@ -115,7 +115,7 @@ class OperationsSettings(BaseModel):
     freshness_max_documents: int = Field(
         100_000, ge=100, le=10_000_000, description="of a source, the last published, whose lag is measured"
     )
-    sizes_interval_seconds: float = Field(60, ge=5, le=86_400, description="between two counts of stores and disks")
+    sizes_interval_seconds: float = Field(60, ge=5, le=240, description="between two counts of stores and disks")
 
     # how long what is left behind is kept (expiry)
     artefact_retention_hours: float = Field(
@@ -127,7 +127,10 @@ class OperationsSettings(BaseModel):
     alert_retention_days: float = Field(400, ge=1, le=3650, description="alerts that are over")
     airflow_log_retention_days: float = Field(30, ge=1, le=3650, description="logs of tasks and of Airflow's programs")
     airflow_history_retention_days: float = Field(
-        90, ge=1, le=3650, description="runs, tasks, XCom, audit log in Airflow's own database"
+        90,
+        ge=8,
+        le=3650,
+        description="runs, tasks, XCom, audit log in Airflow's own database; longer than any run may take",
     )
     maintenance_step_plans: int = Field(20, ge=1, le=10_000, description="deleted from the ledger in one transaction")
     maintenance_seconds: float = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -239,21 +239,20 @@ class MemoryGraph:
                 dropped += self._descriptions.pop(version.version, None) is not None
             return dropped
 
-    def counts(self, version: IndexVersion) -> StoreCounts:
+    def counts(self, version: IndexVersion, only: Collection[str] = ()) -> StoreCounts:
         with self._lock:
             graph = self._graphs[version.version]
             edges = graph.edges_of.values()
-            return StoreCounts(
-                {
-                    "documents": len(graph.anchors),
-                    "chunks": len(graph.chunks),
-                    "entities": len(graph.entities),
-                    "mentions": sum(map(len, graph.mentions.values())),
-                    "document_entities": sum(len(each.entities) for each in edges),
-                    "relations": sum(len(each.relations) for each in edges),
-                    "links": sum(len(each.links) for each in edges),
-                }
-            )
+            rows = {
+                "documents": len(graph.anchors),
+                "chunks": len(graph.chunks),
+                "entities": len(graph.entities),
+                "mentions": sum(map(len, graph.mentions.values())),
+                "document_entities": sum(len(each.entities) for each in edges),
+                "relations": sum(len(each.relations) for each in edges),
+                "links": sum(len(each.links) for each in edges),
+            }
+            return StoreCounts({name: number for name, number in rows.items() if not only or name in only})
 
     def counts_of(self, version: IndexVersion, source: str) -> StoreCounts:
         with self._lock:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -305,8 +305,9 @@ class Neo4jGraph:
     def orphans(self, version: IndexVersion) -> Mapping[str, int]:
         return self._count("counting what hangs on nothing", cypher.ORPHANS, version)
 
-    def counts(self, version: IndexVersion) -> StoreCounts:
-        return StoreCounts(self._count("counting the graph", cypher.COUNTS, version))
+    def counts(self, version: IndexVersion, only: Collection[str] = ()) -> StoreCounts:
+        wanted = {name: query for name, query in cypher.COUNTS.items() if not only or name in only}
+        return StoreCounts(self._count("counting the graph", wanted, version))
 
     def counts_of(self, version: IndexVersion, source: str) -> StoreCounts:
         what = f"counting source {source!r} in the graph"

@@ -146,8 +146,9 @@ class GraphStore(Protocol):
         also after a call that died. Other versions' rows and the pointer stay. Raises `Conflict` while the pointer
         names the version."""
 
-    def counts(self, version: IndexVersion) -> StoreCounts:
-        """`documents, chunks, entities, mentions, document_entities, relations, links`."""
+    def counts(self, version: IndexVersion, only: Collection[str] = ()) -> StoreCounts:
+        """`documents, chunks, entities, mentions, document_entities, relations, links`, or `only` those named: nodes
+        are counted by an index, edges one by one."""
 
     def counts_of(self, version: IndexVersion, source: str) -> StoreCounts:
         """`documents` of the source and the `chunks` that hang on them, of all generations."""

@@ -7,9 +7,10 @@ attempts. A worker whose circuit opens says so in its log and counts it in the m
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from concordance.settings import Settings
 from concordance.stores import open_graph, open_vectors
 from concordance.watching.airflow import AirflowApi
 from concordance.watching.heartbeats import Component, components, open_health
+from concordance.watching.threads import in_a_thread
 
 _BREAKER = {Condition.CLOSED: 0, Condition.HALF_OPEN: 1, Condition.OPEN: 2}
 # Beyond one answer's time: to connect, and to ask a second question.
@@ -122,13 +124,12 @@ class Probes:
         self._opened: dict[Dependency, Any] = {}
         self._under_way: dict[Dependency, Future[Probe]] = {}
         self._wanted = wanted
-        self._pool = ThreadPoolExecutor(max(1, len(wanted)), thread_name_prefix="probe")
 
     def ask(self) -> tuple[Probe, ...]:
         """All of them at once. One whose last answer is still awaited is not asked again."""
         for each in self._wanted:
             if each not in self._under_way:
-                self._under_way[each] = self._pool.submit(self._ask, each)
+                self._under_way[each] = in_a_thread(functools.partial(self._ask, each))
         done, _ = wait(self._under_way.values(), timeout=self._patience_seconds)
         found = []
         for each in self._wanted:
@@ -161,9 +162,9 @@ class Probes:
         )
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for pinged in self._opened.values():
-            with suppress(ConcordanceError):
+        for pinged in list(self._opened.values()):
+            # One that hangs may still be used by its thread.
+            with suppress(Exception):
                 pinged.close()
 
 

@@ -54,7 +54,7 @@ class Sizes:
             known = snapshot.counts(live)
         rows = {("documents", "ledger"): known["documents"], ("chunks", "ledger"): known["chunks"]}
         with suppress(ConcordanceError), closing(open_graph(settings)) as graph:
-            counted = graph.counts(live).rows
+            counted = graph.counts(live, only=("documents", "chunks")).rows
             rows |= {("documents", "graph"): counted["documents"], ("chunks", "graph"): counted["chunks"]}
         with suppress(ConcordanceError), closing(open_vectors(settings)) as vectors:
             rows["chunks", "vectors"] = vectors.counts(live).rows["points"]
