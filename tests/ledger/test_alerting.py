@@ -134,6 +134,27 @@ def test_an_alert_that_fired_without_the_ledger_is_entered_with_what_was_told(le
     assert left.startswith("recovered webhook")
 
 
+def test_an_alert_whose_end_is_before_its_beginning_by_a_clock_that_was_put_back_is_entered(ledger: Ledger) -> None:
+    at = datetime.now(UTC)
+    alert = Alert(uuid4(), breach(), at, at - timedelta(seconds=30), "back")
+    ledger.alerting.adopt(alert, channels={Happening.FIRED: (), Happening.RECOVERED: ()}, told=())
+    assert ledger.alerting.get(alert.alert_id) == replace(alert, recovered_at=at)
+
+
+def test_an_alert_that_fired_without_the_ledger_and_in_it_is_over_for_whoever_was_told_of_it(ledger: Ledger) -> None:
+    first = uuid4()
+    ledger.alerting.fire(breach(), alert_id=first, channels=())
+    held = Alert(uuid4(), breach(), datetime.now(UTC))
+    for _ in range(2):
+        ledger.alerting.adopt(held, channels={Happening.FIRED: BOTH}, told={"fired webhook"})
+    entered = ledger.alerting.get(held.alert_id)
+    assert entered is not None
+    assert (entered.recovered_at is not None, entered.ended) == (True, f"it is the same as {first}, which stays open")
+    (left,) = ledger.alerting.undelivered([held.alert_id])[held.alert_id]
+    assert left.startswith("recovered webhook")
+    assert [alert.alert_id for alert in ledger.alerting.open().alerts] == [first]
+
+
 @pytest.mark.parametrize("field", ["expected", "actual"])
 def test_what_is_said_of_a_breach_is_bounded(ledger: Ledger, field: str) -> None:
     ledger.alerting.fire(replace(breach(), **{field: "x" * 5000}), alert_id=uuid4(), channels=())

@@ -13,6 +13,7 @@ from concordance.operations.alerts import AlertKind, Breach
 from concordance.operations.slas import Slas, load_slas
 from concordance.settings import Settings
 from concordance.watching.airflow import open_airflow
+from concordance.watching.late import source_of
 from concordance.watching.runs import RunsWatcher
 from support.played_airflow import PlayedAirflow, played_airflow
 from support.stacks import free_ports
@@ -89,6 +90,12 @@ def test_a_run_is_late_whether_it_runs_or_still_waits_in_the_queue(
     assert late[0].expected == "done 3600 s after it was queued"
     assert late[0].actual == "running for 3700 s"
     assert late[0].link == "https://data.example/airflow/dags/concordance_ingest/runs/long"
+
+
+@pytest.mark.parametrize("source", ["x" * 64, "a\0b", "Notes", "two words", "", 5, None])
+def test_what_a_conf_names_and_no_declaration_could_is_no_source(source: object) -> None:
+    assert source_of({"source": source}) is None
+    assert source_of({"source": "notes-2_a"}) == "notes-2_a"
 
 
 def test_a_run_that_was_cleared_counts_from_its_new_start(airflow: PlayedAirflow, watcher: RunsWatcher) -> None:

@@ -198,6 +198,33 @@ def test_alerts_come_through_while_the_ledger_is_away_and_are_entered_when_it_is
     assert [alert.breach.subject["run"] for alert in ledger.alerting.open().alerts] == ["long"]
 
 
+def test_an_alert_that_the_ledger_refuses_keeps_no_other_out_of_it(
+    ledger: Ledger, settings: Settings, hook: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = Sees(breaches=[breach("x" * 3000), breach("one")])
+    watch = watch_of(ledger, settings, runs=runs)
+    watch.round()
+    watch.round()
+    told(hook, "fired one")
+    assert [alert.breach.subject["run"] for alert in ledger.alerting.open().alerts] == ["one"]
+    assert caplog.text.count("the ledger refuses an alert") == 1
+
+
+def test_an_alert_that_the_ledger_refuses_when_it_is_back_keeps_no_other_out_of_it(
+    ledger: Ledger, settings: Settings
+) -> None:
+    away = settings.with_values({"ledger_url": f"postgresql://concordance@127.0.0.1:{free_ports(1)[0]}/concordance"})
+    absent = open_ledger(watching.quickly(away))
+    book = Book(absent.alerting, settings)
+    watch = Watch({"runs": Sees(breaches=[breach("x" * 3000), breach("one")])}, book, settings)
+    watch.round()
+    absent.close()
+    book._alerting = ledger.alerting
+    watch.round()
+    watch.round()
+    assert [alert.breach.subject["run"] for alert in ledger.alerting.open().alerts] == ["one"]
+
+
 def test_no_two_watchers_decide_about_the_same(settings: Settings) -> None:
     kinds = [kind for watcher in watching.watchers_of(settings).values() for kind in watcher.kinds]
     assert len(kinds) == len(set(kinds))

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from concordance.ledger.database import Cursor, Database
 from concordance.operations.alerts import MAX_TEXT_CHARACTERS, Alert, AlertKind, Breach, Happening
+from concordance.resilience import LostRace
 
 _COLUMNS = "a.alert_id, a.kind, a.subject, a.expected, a.actual, a.since, a.link, a.fired_at, a.recovered_at, a.ended"
 _OPEN = f"SELECT {_COLUMNS} FROM alerts a WHERE recovered_at IS NULL ORDER BY fired_at"  # noqa: S608 - constants
@@ -111,10 +112,21 @@ class Alerting:
 
     def adopt(self, alert: Alert, *, channels: Mapping[Happening, Collection[str]], told: Collection[str]) -> None:
         """Enter an alert that fired while the ledger could not be reached, or whose entry was not answered; `told`
-        holds `happening channel` of what was told of it. While another one of its key is open nothing is entered. A
-        repeated call changes nothing."""
+        holds `happening channel` of what was told of it. While another one of its key is open it is entered as over,
+        and whoever was told of it is told so. A repeated call changes nothing. Raises `Unavailable` if another one of
+        its key is entered at the same moment."""
 
         def work(cursor: Cursor) -> None:
+            owed, over, ended = channels, alert.recovered_at, alert.ended
+            cursor.execute(
+                "SELECT alert_id, clock_timestamp() FROM alerts "
+                "WHERE key = %s AND recovered_at IS NULL AND alert_id <> %s",
+                [alert.breach.key, alert.alert_id],
+            )
+            if over is None and (same := cursor.fetchone()) is not None:
+                over, ended = same[1], f"it is the same as {same[0]}, which stays open"
+                names = [name for name in channels[Happening.FIRED] if f"{Happening.FIRED} {name}" in told]
+                owed = {Happening.FIRED: names, Happening.RECOVERED: names}
             cursor.execute(
                 "INSERT INTO alerts (alert_id, key, kind, subject, expected, actual, link, since, fired_at, "
                 "recovered_at, ended) VALUES (%(alert_id)s, %(key)s, %(kind)s, %(subject)s, %(expected)s, %(actual)s, "
@@ -123,19 +135,20 @@ class Alerting:
                     **_values(alert.breach),
                     "alert_id": alert.alert_id,
                     "fired_at": alert.fired_at,
-                    "recovered_at": alert.recovered_at,
-                    "ended": alert.ended,
+                    # The clock may have been put back meanwhile.
+                    "recovered_at": None if over is None else max(alert.fired_at, over),
+                    "ended": ended,
                 },
             )
             cursor.execute(
                 "UPDATE alerts SET recovered_at = greatest(fired_at, %s), ended = %s "
                 "WHERE alert_id = %s AND recovered_at IS NULL AND %s",
-                [alert.recovered_at, alert.ended, alert.alert_id, alert.recovered_at is not None],
+                [over, ended, alert.alert_id, over is not None],
             )
             cursor.execute(_ONE, [alert.alert_id])
             if cursor.fetchone() is None:
-                return
-            for happening, names in channels.items():
+                raise LostRace("another alert about the same was entered at this moment: the next round sees it")
+            for happening, names in owed.items():
                 _owe(cursor, alert.alert_id, happening, names)
             cursor.execute(
                 "UPDATE alert_deliveries SET delivered_at = clock_timestamp() "

@@ -25,16 +25,16 @@ from concordance.sources import kinds
 MAX_FILE_BYTES = 4_000_000
 MAX_SOURCES = 1_000
 
-_NAME = r"^[a-z][a-z0-9_-]{0,62}$"
+NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,62}$"
 _LABEL = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,62}$"
 _LANGUAGE = r"^[a-z]{2,3}$"
 _ALLOWED_PATTERNS = {
-    _NAME: "1 to 63 lower-case letters, digits, - and _, a letter first",
+    NAME_PATTERN: "1 to 63 lower-case letters, digits, - and _, a letter first",
     _LABEL: "1 to 63 letters, digits and _ . : -, a letter or digit first",
     _LANGUAGE: "a language's code by ISO 639, such as en or de",
 }
 
-Name = Annotated[str, StringConstraints(pattern=_NAME)]
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 AccessLabel = Annotated[str, StringConstraints(pattern=_LABEL)]
 Language = Annotated[str, StringConstraints(pattern=_LANGUAGE)]
 

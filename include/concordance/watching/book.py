@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from concordance import fault_points
-from concordance.errors import ConcordanceError
+from concordance.errors import ConcordanceError, Misconfigured, Transient
 from concordance.ledger.alerting import Alerting, Opened
 from concordance.operations import telemetry
 from concordance.operations.alerts import Alert, AlertKind, Breach, Happening, changes
@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 
 # Alerts that are kept in memory: far more things than can be wrong at once.
 _MOST_HELD = 1_000
+# By these the ledger is away; any other error is about the one alert, and comes again.
+_AWAY = (Transient, Misconfigured)
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class Book:
         self._held: list[_Held] = []
         self._lock = threading.Lock()
         self._is_reachable = True
+        self._refused: set[str] = set()
 
     def read(self, now: datetime) -> Opened:
         """The open alerts, from the ledger if it can be reached, and when they were read. Never raises."""
@@ -103,9 +106,12 @@ class Book:
                     alert_id=alert_id,
                 )
                 return
-            except ConcordanceError as error:
+            except _AWAY as error:
                 self._is_reachable = False
                 _log.warning("an alert is kept in memory until the ledger is back: %s", error)
+            except ConcordanceError as error:
+                self._drop(breach, error)
+                return
         if any(each.alert.breach.key == breach.key and each.alert.recovered_at is None for each in self._held):
             return
         if len(self._held) >= _MOST_HELD:
@@ -129,15 +135,27 @@ class Book:
                 _log.warning("the end of an alert is told when the ledger is back: %s", error)
 
     def _adopt(self) -> None:
-        """Enter in the ledger what fired without it. Raises `ConcordanceError` if it is still away."""
+        """Enter in the ledger what fired without it. Raises `Transient` or `Misconfigured` if it is still away; what it
+        refuses is dropped."""
         for held in list(self._held):
             names = channel_names(self._settings)
             over = held.alert.recovered_at is not None
             owed = {Happening.FIRED: names, **({Happening.RECOVERED: names} if over else {})}
-            with fault_points.around("alert.adopt"):
-                self._alerting.adopt(held.alert, channels=owed, told=held.told)
+            try:
+                with fault_points.around("alert.adopt"):
+                    self._alerting.adopt(held.alert, channels=owed, told=held.told)
+            except _AWAY:
+                raise
+            except ConcordanceError as error:
+                self._drop(held.alert.breach, error)
             with self._lock:
                 self._held.remove(held)
+
+    def _drop(self, breach: Breach, error: ConcordanceError) -> None:
+        """Say once that the ledger refuses this alert: the others go on."""
+        if breach.key not in self._refused and len(self._refused) < _MOST_HELD:
+            self._refused.add(breach.key)
+            _log.error("the ledger refuses an alert, which is only logged: %.500r: %s", breach.key, error)
 
     def _tell(self, held: _Held) -> None:
         """Send what of this alert was not told yet and is due, without the ledger."""

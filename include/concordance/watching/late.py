@@ -6,6 +6,7 @@ they name the same thing by the same key and one alert fires of it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +15,7 @@ from urllib.parse import quote
 
 from concordance.operations.alerts import AlertKind, Breach
 from concordance.operations.slas import Slas
+from concordance.sources.declaration import NAME_PATTERN
 
 # States of a task instance that has something before it; None before it is scheduled. A failed one has ended: that the
 # run failed is told of by an alert of its own.
@@ -88,9 +90,9 @@ class Instance:
 
 
 def source_of(conf: Any) -> str | None:
-    """The source that a run's conf names."""
+    """The source that a run's conf names. A conf may hold anything: what could be no declared source is none."""
     source = conf.get("source") if isinstance(conf, Mapping) else None
-    return source if isinstance(source, str) and source else None
+    return source if isinstance(source, str) and re.fullmatch(NAME_PATTERN, source) else None
 
 
 def late_run(run: Run, slas: Slas, *, now: datetime, page_url: str) -> Breach | None:
