@@ -183,6 +183,8 @@ def test_a_component_without_a_heartbeat_is_silent_from_its_limit_on(
 ) -> None:
     limit = getattr(watched, f"{silent}_silent_seconds")
     watcher = Heartbeats(watched)
+    airflow.beat({}, now=NOW - timedelta(seconds=600))
+    watcher.look(NOW - timedelta(seconds=600))
     airflow.beat({silent: limit - 1}, now=NOW)
     assert watcher.look(NOW) == []
     airflow.beat({silent: limit + 1}, now=NOW)
@@ -193,12 +195,17 @@ def test_a_component_without_a_heartbeat_is_silent_from_its_limit_on(
     assert watcher.look(NOW) == []
 
 
-def test_a_component_that_never_beat_counts_from_the_first_look(watched: Settings, airflow: PretendAirflow) -> None:
+@pytest.mark.parametrize("age", [None, 86_400])
+def test_a_component_without_a_heartbeat_of_this_start_counts_from_the_first_look(
+    watched: Settings, airflow: PretendAirflow, age: float | None
+) -> None:
+    """After a stop over night Airflow still tells of yesterday's: that fires nothing, and ends nothing either."""
     watcher = Heartbeats(watched)
-    airflow.beat({"triggerer": None}, now=NOW)
-    assert watcher.look(NOW) == []
+    airflow.beat({"triggerer": age}, now=NOW)
+    with pytest.raises(Unavailable, match="triggerer yet since the watch began"):
+        watcher.look(NOW)
     late = NOW + timedelta(seconds=watched.triggerer_silent_seconds + 1)
-    airflow.beat({"triggerer": None}, now=late)
+    airflow.beat({"triggerer": age}, now=late)
     assert kinds(watcher.look(late)) == {AlertKind.TRIGGERER_SILENT}
 
 

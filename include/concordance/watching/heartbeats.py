@@ -70,8 +70,9 @@ def components(said: Mapping[str, Any], settings: Settings, now: datetime) -> tu
 
 @dataclass(slots=True)
 class Heartbeats:
-    """Watches the components. One that was never seen counts from the first look of this process; while Airflow does
-    not answer, the ages that are reported go on."""
+    """Watches the components. None counts as silent for a time before the first look of this process: after a start of
+    everything the last heartbeats are of the time before it. While Airflow does not answer, the ages that are reported
+    go on."""
 
     settings: Settings
     airflow: AirflowApi = field(init=False)
@@ -83,7 +84,8 @@ class Heartbeats:
         self.airflow = open_health(self.settings)
 
     def look(self, now: datetime) -> list[Breach]:
-        """Who is silent now. Raises `Unavailable` when Airflow does not tell."""
+        """Who is silent now. Raises `Unavailable` when Airflow does not tell, or too little time has passed to tell a
+        component that is silent from one that just starts: an alert that is open then stays so."""
         began = self._began = self._began or now
         try:
             found = components(self.airflow.health(), self.settings, now)
@@ -93,9 +95,13 @@ class Heartbeats:
         finally:
             for name, beat in self._seen.items():
                 telemetry.gauge("airflow.heartbeat_age_seconds", max(0.0, (now - beat).total_seconds()), component=name)
-        return [
-            breach for each in found if (breach := _breach(each, self._seen.get(each.name, began), now)) is not None
-        ]
+        last = {each.name: max(self._seen.get(each.name, began), began) for each in found}
+        breaches = [breach for each in found if (breach := _breach(each, last[each.name], now)) is not None]
+        silent = {breach.subject["component"] for breach in breaches}
+        undecided = [each.name for each in found if each.fault and each.name not in silent]
+        if undecided:
+            raise Unavailable(f"no heartbeat of {', '.join(undecided)} yet since the watch began: it may just start")
+        return breaches
 
 
 def _breach(component: Component, last: datetime, now: datetime) -> Breach | None:
