@@ -20,6 +20,7 @@ class Mood(Enum):
     BROKEN = "says that it cannot now"
     REFUSING = "says that it never will"
     SILENT = "takes it and says nothing"
+    CURT = "takes it, says so, and is gone without a farewell"
     DRIPPING = "says something without an end, a byte now and then"
 
 
@@ -98,14 +99,18 @@ def mail_server() -> Iterator[Receiver]:
                 self._say("421 not now")
                 return
             self._say("220 here")
-            while line := self.rfile.readline().decode().strip():
-                self._answer(line.partition(" ")[0].upper())
+            word = ""
+            while word != "QUIT" and (line := self.rfile.readline().decode().strip()):
+                word = line.partition(" ")[0].upper()
+                self._answer(word)
 
         def _answer(self, word: str) -> None:
             if word == "DATA":
                 self._say("354 go on")
                 receiver.bodies.append(b"".join(iter(self.rfile.readline, b".\r\n")))
             refuses = word == "RCPT" and receiver.mood is Mood.REFUSING
+            if word == "QUIT" and receiver.mood is Mood.CURT:
+                return
             self._say("550 nobody of that name" if refuses else "221 bye" if word == "QUIT" else "250 fine")
 
         def _say(self, line: str) -> None:

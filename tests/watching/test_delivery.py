@@ -153,6 +153,16 @@ def test_a_mail_server_that_fails_gets_the_alert_once_when_it_is_well(
     assert len(mail.bodies) == 1
 
 
+def test_a_mail_server_that_takes_the_alert_and_says_no_farewell_has_taken_it(
+    ledger: Ledger, stack: Settings, mail: Receiver, kept: Kept
+) -> None:
+    mail.mood = Mood.CURT
+    settings = by_mail(stack, mail)
+    fired(ledger, settings)
+    assert again(ledger, stack, settings) == 0
+    assert (len(mail.bodies), kept.counted) == (1, [])
+
+
 def test_a_receiver_that_is_not_there_is_given_up_after_so_many_attempts(
     ledger: Ledger, stack: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:

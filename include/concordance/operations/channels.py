@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 SIGNATURE_HEADER = "X-Concordance-Signature"
 _MAX_SUBJECT_CHARACTERS = 200
+_CUT_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,24 +133,31 @@ class EmailChannel:
             raise Misconfigured("alert_channels has email: set alert_email_to and smtp_host")
 
     def send(self, notice: Notice) -> None:
-        given = self._settings
+        given, is_taken = self._settings, False
         try:
             # Told apart from the rest so that a server which accepts and then says nothing is given up in time too.
             client = smtplib.SMTP(timeout=given.alert_timeout_seconds)
             with _cut_off(lambda: client.sock, after_seconds=given.alert_timeout_seconds):
-                client.connect(given.smtp_host, given.smtp_port)
-                with client:
+                try:
+                    client.connect(given.smtp_host, given.smtp_port)
                     if given.smtp_starttls:
                         client.starttls(context=ssl.create_default_context())
                     if given.smtp_user:
                         client.login(given.smtp_user, given.smtp_password.get_secret_value())
                     client.send_message(self._message(notice))
+                    is_taken = True
+                    client.quit()
+                finally:
+                    client.close()
         except (smtplib.SMTPAuthenticationError, smtplib.SMTPRecipientsRefused, smtplib.SMTPNotSupportedError) as error:
             raise Misconfigured(
                 f"the mail server {given.smtp_host} refuses the alert ({type(error).__name__}): correct smtp_user, "
                 "smtp_password, smtp_starttls or alert_email_to"
             ) from None
         except (OSError, smtplib.SMTPException) as error:
+            # What goes wrong with the farewell is no reason to send it again.
+            if is_taken:
+                return
             raise Unavailable(
                 f"the mail server {given.smtp_host} does not take the alert ({type(error).__name__})"
             ) from None
@@ -168,21 +176,23 @@ class EmailChannel:
 def _cut_off(sock: Callable[[], socket.socket | None], *, after_seconds: float) -> Iterator[None]:
     """End the block's connection when its time is over: a timeout of the socket bounds each answer, and a server that
     sends a byte now and then would keep us for ever. Raises `TimeoutError` then."""
-    is_over = threading.Event()
+    is_over, has_ended = threading.Event(), threading.Event()
 
     def cut() -> None:
+        if has_ended.wait(after_seconds):
+            return
         is_over.set()
-        with suppress(OSError):
-            if (open_socket := sock()) is not None:
-                open_socket.shutdown(socket.SHUT_RDWR)
+        # Again and again: the connection may just be made, or change its socket for an encrypted one.
+        while not has_ended.wait(_CUT_SECONDS):
+            with suppress(OSError):
+                if (open_socket := sock()) is not None:
+                    open_socket.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(after_seconds, cut)
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=cut, daemon=True).start()
     try:
         yield
     finally:
-        timer.cancel()
+        has_ended.set()
     if is_over.is_set():
         # What was cut off may look like a short answer.
         raise TimeoutError
