@@ -138,12 +138,13 @@ def late_run(dag_run: Mapping[str, Any]) -> Breach | None:
 
 
 def fire(breach: Breach) -> UUID | None:
-    """Fire the alert of this breach and deliver it; its id, or None if one is open already. Raises what the ledger
+    """Fire the alert of this breach and deliver it; its id, or None if one is open already, or was and has recovered
+    since the limit was passed: whoever comes late with an old picture tells nothing again. Raises what the ledger
     raises."""
     from concordance.watching import delivery
 
     with _outbox() as (alerting, settings):
-        alert_id = delivery.fire(breach, alerting=alerting, settings=settings)
+        alert_id = delivery.fire(breach, alerting=alerting, settings=settings, looked_at=breach.since)
         if alert_id is not None:
             delivery.deliver(alerting=alerting, settings=settings, alert_id=alert_id)
         return alert_id

@@ -178,6 +178,22 @@ def test_a_deadline_of_a_run_that_is_done_or_was_cleared_raises_nothing(
     assert ledger.alerting.recent(limit=1) == []
 
 
+def test_a_deadline_that_comes_late_raises_no_second_alert_of_a_run_that_is_over_but_one_of_a_run_that_was_cleared(
+    glue: ModuleType, attempts: ModuleType, ledger: Ledger
+) -> None:
+    said = said_of()
+    asyncio.run(glue.run_is_late(context=said))
+    (alert,) = ledger.alerting.recent(limit=5)
+    ledger.alerting.recover(alert.alert_id, ended="the run is done", channels=())
+    asyncio.run(glue.run_is_late(context=said))
+    assert len(ledger.alerting.recent(limit=5)) == 1
+    cleared = late.Run.from_json({**said["dag_run"], "queued_at": datetime.now(UTC).isoformat()})
+    limits = attempts.slas()
+    breach = late.late_run(cleared, limits, now=datetime.now(UTC) + timedelta(seconds=61), page_url="")
+    attempts.fire(breach)
+    assert len(ledger.alerting.recent(limit=5)) == 2
+
+
 def test_the_plugin_imports_nothing_of_the_product_for_tasks_that_are_not_ours(glue: ModuleType) -> None:
     plugin = importlib.import_module("concordance_sla")
     listener = plugin.AttemptListener()
