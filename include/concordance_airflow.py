@@ -349,11 +349,15 @@ def label(text: str) -> None:
 
 def deadline(dag_id: str) -> DeadlineAlert | None:
     """The deadline of each run of a DAG, shown in Airflow: the limit that is declared for its runs of any source. None
-    if there is none. Raises `Misconfigured` for a wrong file of limits."""
+    if there is none. A wrong file of limits keeps no DAG from its runs: it is logged, and the watch refuses it."""
     from concordance.operations.slas import load_slas
     from concordance_deadlines import RunAfterDeadline
 
-    seconds = load_slas(load_settings()).run_seconds(dag_id, None)
+    try:
+        seconds = load_slas(load_settings()).run_seconds(dag_id, None)
+    except Misconfigured as error:
+        log.error("the runs of a DAG have no deadline: correct the file of limits", dag=dag_id, error=str(error))
+        return None
     if seconds is None:
         return None
     return DeadlineAlert(

@@ -13,6 +13,7 @@ from concordance.operations.slas import load_slas
 from concordance.pipeline.conf import RunConf
 from concordance.reindex.conf import ReindexConf, VersionConf
 from concordance.settings import ROOT, load_settings
+from concordance.watching.runs import BEHIND_APPROVAL, DAGS
 from support.airflow_home import parse
 
 ORDER = [
@@ -115,11 +116,22 @@ def test_the_limits_that_are_declared_name_dags_and_tasks_that_there_are(dags: d
         assert table.source is None
 
 
-def test_a_wrong_file_of_limits_is_an_import_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_the_watch_looks_at_the_dags_that_there_are(dags: dict[str, Any]) -> None:
+    assert set(dags["dags"]) == DAGS
+
+
+def test_the_task_behind_each_approval_is_known_to_the_watch(dags: dict[str, Any]) -> None:
+    asking = [dag["tasks"] for dag in dags["dags"].values() if "approve" in dag["tasks"]]
+    behind = {name for tasks in asking for name, one in tasks.items() if "approve" in one["upstream"]}
+    assert behind == set(BEHIND_APPROVAL)
+
+
+def test_a_wrong_file_of_limits_takes_the_deadlines_and_no_dag(tmp_path: Path) -> None:
     wrong = tmp_path / "slas.toml"
     wrong.write_text('[[sla]]\ndag = "concordance_ingest"\nattempt_seconds = 5\n')
     described = parse(tmp_path, environment={"AIRFLOW__CONCORDANCE__SLAS_FILE": str(wrong)})
-    assert "add the key stage" in described["import_errors"]["concordance_ingest.py"]
+    assert described["import_errors"] == {}
+    assert {dag["deadlines"] for dag in described["dags"].values()} == {0}
 
 
 def test_the_form_asks_exactly_for_what_a_run_takes(dags: dict[str, Any], glue: ModuleType) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -28,7 +28,11 @@ class PlayedAirflow:
     status: int = 200
     page: int = 100
     logins: int = 0
+    # What it answers to a token that it does not know.
+    refusal: int = 401
     token: str = ""
+    # Called before each page.
+    paged: Callable[[dict[str, Any]], None] = field(default=lambda body: None)
 
     @property
     def url(self) -> str:
@@ -74,13 +78,15 @@ class PlayedAirflow:
             self.token = f"token-{self.logins}"
             return (201, {"access_token": self.token}) if body == LOGIN else (401, {"detail": "Invalid credentials"})
         if token != f"Bearer {self.token}":
-            return 401, {"detail": "Invalid auth token"}
+            return self.refusal, {"detail": "Invalid auth token"}
         if path.endswith("/dagRuns/list"):
             return 200, self._page("dag_runs", self._chosen_runs(body), body)
         return 200, self._page("task_instances", self._chosen_instances(body), body)
 
     def _chosen_runs(self, body: dict[str, Any]) -> list[dict[str, Any]]:
-        chosen = [run for run in self.runs if run["dag_id"] in body["dag_ids"] and run["state"] in body["states"]]
+        # No id is no filter, as Airflow has it.
+        named = body["dag_ids"] or {run["dag_id"] for run in self.runs}
+        chosen = [run for run in self.runs if run["dag_id"] in named and run["state"] in body["states"]]
         if "end_date_gte" in body:
             chosen = [run for run in chosen if run["end_date"] and run["end_date"] >= body["end_date_gte"]]
         if "run_after_gte" in body:
@@ -95,9 +101,11 @@ class PlayedAirflow:
             if instance["dag_id"] in body["dag_ids"]
             and instance["dag_run_id"] in body["dag_run_ids"]
             and instance["state"] in body["state"]
+            and instance["task_id"] in body.get("task_ids", [instance["task_id"]])
         ]
 
     def _page(self, name: str, rows: list[dict[str, Any]], body: dict[str, Any]) -> dict[str, Any]:
+        self.paged(body)
         first = body["page_offset"]
         return {name: rows[first : first + min(self.page, body["page_limit"])], "total_entries": len(rows)}
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from concordance.errors import Misconfigured, Unavailable
-from concordance.operations.alerts import AlertKind, Breach
+from concordance.operations.alerts import AlertKind
 from concordance.operations.slas import Slas, load_slas
 from concordance.settings import Settings
 from concordance.watching.airflow import open_airflow
@@ -98,6 +99,12 @@ def test_what_a_conf_names_and_no_declaration_could_is_no_source(source: object)
     assert source_of({"source": "notes-2_a"}) == "notes-2_a"
 
 
+def test_without_any_limit_a_failed_run_of_ours_is_told_of_and_nobody_elses(airflow: PlayedAirflow) -> None:
+    airflow.run("ours", "failed", ago(500), end_date=ago(400).isoformat(), dag_id="concordance_erase")
+    airflow.run("theirs", "failed", ago(500), end_date=ago(400).isoformat(), dag_id="theirs")
+    assert [breach.subject["run"] for breach in watcher_of(airflow.url, Slas()).look(NOW)] == ["ours"]
+
+
 def test_a_run_that_was_cleared_counts_from_its_new_start(airflow: PlayedAirflow, watcher: RunsWatcher) -> None:
     airflow.run("cleared", "running", ago(90_000), queued_at=ago(100).isoformat())
     assert watcher.look(NOW) == []
@@ -171,14 +178,80 @@ def test_many_runs_are_read_page_by_page_and_never_more_than_the_limit(airflow: 
         airflow.run(f"r{number}", "running", ago(4000 + number))
     whole = watcher_of(airflow.url, slas)
     assert sum(breach.kind is AlertKind.RUN_LATE for breach in whole.look(NOW)) == 230
-    oldest: list[Breach] = watcher_of(airflow.url, slas, watch_max_runs=120).look(NOW)
-    assert len(oldest) == 120
-    assert {breach.subject["run"] for breach in oldest} == {f"r{number}" for number in range(110, 230)}
+    with pytest.raises(Unavailable, match="230 dag_runs, and the watch reads 120: raise watch_max_runs"):
+        watcher_of(airflow.url, slas, watch_max_runs=120).look(NOW)
 
 
-def test_a_token_that_has_run_out_is_renewed_and_a_wrong_password_says_so(
-    airflow: PlayedAirflow, watcher: RunsWatcher, slas: Slas
+def test_a_list_that_changes_between_two_pages_tells_nothing(airflow: PlayedAirflow, watcher: RunsWatcher) -> None:
+    """A run that ends takes the first of the next page to the page before, which was read already."""
+    airflow.page = 50
+    for number in range(120):
+        airflow.run(f"r{number}", "running", ago(4000 + number))
+
+    def ends(body: dict[str, Any]) -> None:
+        if body["page_offset"] == 50:
+            airflow.runs[-1]["state"] = "success"
+
+    airflow.paged = ends
+    with pytest.raises(Unavailable, match="changed in Airflow while it was read"):
+        watcher.look(NOW)
+    assert len(watcher.look(NOW)) == 119
+
+
+WHOLE = {"source": "notes"}
+
+
+@pytest.mark.parametrize(
+    ("dag", "failed", "later", "is_good"),
+    [
+        (
+            "concordance_ingest",
+            WHOLE,
+            {"source": "notes", "mode": "incremental", "approved": True, "subpath": ""},
+            True,
+        ),
+        ("concordance_ingest", WHOLE, {**WHOLE, "correlation_id": "0123456789abcdef", "reason": None}, True),
+        ("concordance_ingest", WHOLE, {**WHOLE, "dry_run": True}, False),
+        ("concordance_ingest", WHOLE, {**WHOLE, "subpath": "guides"}, False),
+        ("concordance_ingest", WHOLE, {**WHOLE, "only_quarantined": True}, False),
+        ("concordance_ingest", WHOLE, {**WHOLE, "max_documents": 5}, False),
+        ("concordance_ingest", {**WHOLE, "mode": "full"}, WHOLE, False),
+        ("concordance_ingest", {**WHOLE, "subpath": "guides"}, WHOLE, True),
+        ("concordance_ingest", {**WHOLE, "only_quarantined": True}, WHOLE, False),
+        ("concordance_erase", {"tenant": "acme"}, {"tenant": "other"}, False),
+        ("concordance_erase", {"tenant": "acme"}, {"tenant": "acme"}, True),
+        ("concordance_index", {"action": "publish", "version": 2}, {"action": "publish", "version": 3}, False),
+        ("concordance_reconcile", None, {}, True),
+    ],
+)
+def test_a_failed_run_is_made_good_only_by_one_that_did_what_it_was_asked_for(
+    airflow: PlayedAirflow,
+    watcher: RunsWatcher,
+    dag: str,
+    failed: dict[str, Any] | None,
+    later: dict[str, Any],
+    is_good: bool,
 ) -> None:
+    airflow.run("failed", "failed", ago(500), end_date=ago(400).isoformat(), dag_id=dag, conf=failed)
+    airflow.run("later", "success", ago(90), end_date=ago(80).isoformat(), dag_id=dag, conf=later)
+    assert (watcher.look(NOW) == []) is is_good
+
+
+def test_a_later_run_whose_plan_was_rejected_makes_nothing_good(airflow: PlayedAirflow, watcher: RunsWatcher) -> None:
+    airflow.run("failed", "failed", ago(500), end_date=ago(400).isoformat())
+    later = airflow.run("later", "success", ago(90), end_date=ago(80).isoformat())
+    behind = airflow.instance(later, "begin", "skipped")
+    assert [breach.subject["run"] for breach in watcher.look(NOW)] == ["failed"]
+    behind["state"] = "success"
+    airflow.instance(later, "extract", "skipped")
+    assert watcher.look(NOW) == []
+
+
+@pytest.mark.parametrize("refusal", [401, 403])
+def test_a_token_that_is_refused_is_renewed_and_a_wrong_password_says_so(
+    airflow: PlayedAirflow, watcher: RunsWatcher, slas: Slas, refusal: int
+) -> None:
+    airflow.refusal = refusal
     assert watcher.look(NOW) == []
     airflow.token = "another"
     assert watcher.look(NOW) == []

@@ -154,9 +154,10 @@ class AirflowApi:
         with self._lock:
             self._token = token = self._token or self._log_in()
         status, content = self._ask(method, path, body, token)
-        if status == 401:
+        if status in (401, 403):
             with self._lock:
-                # The token's time is over, or Airflow has another key: whoever comes first logs in for all.
+                # The token's time is over, or Airflow has another key (it says 403 then): whoever comes first logs in
+                # for all. What is refused after that is refused.
                 self._token = token = self._log_in() if self._token == token else self._token
             status, content = self._ask(method, path, body, token)
         return self._answer(method, path, status, content)

@@ -6,6 +6,7 @@ they name the same thing by the same key and one alert fires of it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,16 +27,22 @@ UNFINISHED = (
 # States of an attempt that has begun and holds on: one that waits for a person, or for its next attempt, is not slow.
 UNDER_WAY = ("running", "restarting", "deferred")
 _MOST_NAMED = 5
+# Keys of a conf that say nothing of what is done, what is done where a key is left out, and keys that ask for less.
+_NOT_ASKED = ("approved", "correlation_id")
+_USUAL = (("mode", "incremental"), ("mode", "auto"), ("publish", True))
+_NARROWER = {"subpath", "max_documents", "dry_run", "exact"}
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as Airflow knows it. `began` is when it was queued last: a run that is cleared begins anew."""
+    """A run as Airflow knows it. `began` is when it was queued last: a run that is cleared begins anew. `asked` is what
+    was asked of it, by `asked_of`."""
 
     dag: str
     run_id: str
     state: str
     source: str | None
+    asked: frozenset[tuple[str, str]]
     run_after: datetime
     began: datetime
     ended: datetime | None
@@ -49,6 +56,7 @@ class Run:
             run_id=str(said["dag_run_id"]),
             state=str(said["state"]),
             source=source_of(said.get("conf")),
+            asked=asked_of(said.get("conf")),
             run_after=run_after,
             began=max(run_after, _time(said.get("queued_at")) or run_after),
             ended=_time(said.get("end_date")),
@@ -93,6 +101,29 @@ def source_of(conf: Any) -> str | None:
     """The source that a run's conf names. A conf may hold anything: what could be no declared source is none."""
     source = conf.get("source") if isinstance(conf, Mapping) else None
     return source if isinstance(source, str) and re.fullmatch(NAME_PATTERN, source) else None
+
+
+def asked_of(conf: Any) -> frozenset[tuple[str, str]]:
+    """What a run's conf asks for, as (key, JSON): without what is the same if it is left out, and without who approved
+    it and what its lines carry."""
+    given = conf if isinstance(conf, Mapping) else {}
+    return frozenset(
+        (str(key), json.dumps(value, sort_keys=True))
+        for key, value in given.items()
+        if key not in _NOT_ASKED and value not in (None, "", False) and (key, value) not in _USUAL
+    )
+
+
+def makes_good(later: Run, failed: Run) -> bool:
+    """Whether a later run that succeeded did what the failed one was asked for: the same, or the whole where that one
+    was asked for a part, or a rehearsal, of it."""
+    more = {key for key, _ in failed.asked - later.asked}
+    return (
+        later.dag == failed.dag
+        and later.run_after > failed.run_after
+        and later.asked <= failed.asked
+        and more <= _NARROWER
+    )
 
 
 def late_run(run: Run, slas: Slas, *, now: datetime, page_url: str) -> Breach | None:

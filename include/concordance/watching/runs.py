@@ -23,10 +23,24 @@ _INSTANCES = "/api/v2/dags/~/dagRuns/~/taskInstances/list"
 # Airflow gives no more at once.
 _PAGE = 100
 _MAX_INSTANCES = 20_000
+# The task behind a person's answer: where it was skipped, the answer was no, and a run that succeeded did nothing.
+BEHIND_APPROVAL = ("begin", "hide", "act")
+# The product's own, which are looked at whether a limit is declared for them or not.
+DAGS = frozenset(
+    {
+        "concordance_erase",
+        "concordance_index",
+        "concordance_ingest",
+        "concordance_maintenance",
+        "concordance_nightly_reindex",
+        "concordance_quarantine_replay",
+        "concordance_reconcile",
+    }
+)
 
 
 class RunsWatcher:
-    """Decides about attempts, stages and runs of the DAGs that have a limit."""
+    """Decides about attempts, stages and runs of the product's DAGs, and of others that have a limit."""
 
     kinds = frozenset({AlertKind.ATTEMPT_SLOW, AlertKind.STAGE_LATE, AlertKind.RUN_LATE, AlertKind.RUN_FAILED})
 
@@ -37,6 +51,8 @@ class RunsWatcher:
         self._page_url = settings.airflow_page_url or settings.effective_airflow_url
         # What of each failed run did fail: it does not change any more.
         self._failures: Mapping[Run, Sequence[Instance]] = {}
+        # Failed runs that a later one has made good: that does not change either.
+        self._good: frozenset[Run] = frozenset()
 
     def look(self, now: datetime) -> list[Breach]:
         """The breaches that hold now. Raises `Unavailable` when Airflow does not answer, `Misconfigured` when it
@@ -60,26 +76,31 @@ class RunsWatcher:
         return bool(limits) and now >= run.run_after + timedelta(seconds=min(limits))
 
     def _failed(self, now: datetime) -> list[Breach]:
-        """Runs that failed, and that no later run of the same DAG and source has made good."""
+        """Runs that failed, and that no later run which did the same has made good."""
         since = now - timedelta(seconds=self._settings.watch_failed_seconds)
         failed = self._runs({"states": ["failed"], "end_date_gte": since.isoformat(), "order_by": "-end_date"})
-        if not failed:
-            self._failures = {}
-            return []
-        succeeded = self._runs(
-            {
-                "dag_ids": sorted({run.dag for run in failed}),
-                "states": ["success"],
-                "run_after_gte": min(run.run_after for run in failed).isoformat(),
-                "order_by": "-run_after",
-            }
-        )
-        newest: dict[tuple[str, str | None], datetime] = {}
-        for run in succeeded:
-            newest.setdefault((run.dag, run.source), run.run_after)
-        standing = [run for run in failed if newest.get((run.dag, run.source), run.run_after) <= run.run_after]
+        self._good = self._made_good(failed)
+        standing = [run for run in failed if run not in self._good]
         self._failures = self._failures_of(standing)
         return [late.failed_run(run, self._failures[run], page_url=self._page_url) for run in standing]
+
+    def _made_good(self, failed: Sequence[Run]) -> frozenset[Run]:
+        known = self._good.intersection(failed)
+        left = [run for run in failed if run not in known]
+        if not left:
+            return known
+        asked = {
+            "dag_ids": sorted({run.dag for run in left}),
+            "states": ["success"],
+            "run_after_gte": min(run.run_after for run in left).isoformat(),
+            "order_by": "-run_after",
+        }
+        # The newest are enough: what an older one made good is known since then.
+        succeeded = self._runs(asked, is_whole=False)
+        later = [run for run in succeeded if any(late.makes_good(run, each) for each in left)]
+        rejected = self._instances(later, ["skipped"], stages=BEHIND_APPROVAL) if later else {}
+        did = [run for run in later if (run.dag, run.run_id) not in rejected]
+        return known.union(each for each in left if any(late.makes_good(run, each) for run in did))
 
     def _failures_of(self, runs: Sequence[Run]) -> Mapping[Run, Sequence[Instance]]:
         new = [run for run in runs if run not in self._failures]
@@ -91,33 +112,43 @@ class RunsWatcher:
     def _unfinished(self, runs: Sequence[Run]) -> dict[tuple[str, str], list[Instance]]:
         return self._instances(runs, list(late.UNFINISHED)) if runs else {}
 
-    def _instances(self, runs: Sequence[Run], states: Sequence[str | None]) -> dict[tuple[str, str], list[Instance]]:
-        """By (DAG, run id): the task instances in these states."""
+    def _instances(
+        self, runs: Sequence[Run], states: Sequence[str | None], *, stages: Sequence[str] = ()
+    ) -> dict[tuple[str, str], list[Instance]]:
+        """By (DAG, run id): the task instances in these states, of these stages if any are named."""
         body: dict[str, Any] = {
             "dag_ids": sorted({run.dag for run in runs}),
             "dag_run_ids": sorted({run.run_id for run in runs}),
             "state": states,
             "order_by": "id",
+            **({"task_ids": list(stages)} if stages else {}),
         }
         rows = self._pages(_INSTANCES, body, "task_instances", most=_MAX_INSTANCES)
-        if len(rows) >= _MAX_INSTANCES:
-            raise Unavailable(f"Airflow has more than {_MAX_INSTANCES} task instances that are not done")
         found: dict[tuple[str, str], list[Instance]] = {}
         for row in rows:
             instance = Instance.from_json(row)
             found.setdefault((instance.dag, instance.run_id), []).append(instance)
         return found
 
-    def _runs(self, body: dict[str, Any]) -> list[Run]:
-        asked = {"dag_ids": sorted(self._slas.dags), **body}
-        return [Run.from_json(row) for row in self._pages(_RUNS, asked, "dag_runs", most=self._settings.watch_max_runs)]
+    def _runs(self, body: dict[str, Any], *, is_whole: bool = True) -> list[Run]:
+        asked = {"dag_ids": sorted(DAGS | self._slas.dags), **body}
+        most = self._settings.watch_max_runs
+        return [Run.from_json(row) for row in self._pages(_RUNS, asked, "dag_runs", most=most, is_whole=is_whole)]
 
-    def _pages(self, path: str, body: dict[str, Any], name: str, *, most: int) -> list[dict[str, Any]]:
+    def _pages(
+        self, path: str, body: dict[str, Any], name: str, *, most: int, is_whole: bool = True
+    ) -> list[dict[str, Any]]:
+        """All rows, at most so many. Raises `Unavailable` if the list changed between two pages, or has more rows where
+        it has to be whole: what is missing in it would look as if it were over."""
         rows: list[dict[str, Any]] = []
-        while len(rows) < most:
+        total = None
+        while total is None or len(rows) < min(total, most):
             limit = min(_PAGE, most - len(rows))
             answer = self._airflow.call("POST", path, {**body, "page_offset": len(rows), "page_limit": limit})
-            rows += answer[name]
-            if not answer[name] or len(rows) >= answer["total_entries"]:
-                break
+            is_cut_short = not answer[name] and len(rows) < answer["total_entries"]
+            if is_cut_short or total not in (None, answer["total_entries"]):
+                raise Unavailable("the list changed in Airflow while it was read page by page: it is read anew")
+            rows, total = [*rows, *answer[name]], answer["total_entries"]
+            if is_whole and total > most:
+                raise Unavailable(f"Airflow lists {total} {name}, and the watch reads {most}: raise watch_max_runs")
         return rows
