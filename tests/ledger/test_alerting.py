@@ -155,6 +155,27 @@ def test_an_alert_that_fired_without_the_ledger_and_in_it_is_over_for_whoever_wa
     assert [alert.alert_id for alert in ledger.alerting.open().alerts] == [first]
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE alerts SET kind = 'of_a_newer_release'", 'UPDATE alerts SET subject = subject || \'{"planet": "x"}\''],
+)
+def test_an_alert_of_a_newer_release_is_left_to_it_and_keeps_no_other(
+    ledger: Ledger, stack: Settings, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer, ours = uuid4(), uuid4()
+    ledger.alerting.fire(breach("newer"), alert_id=newer, channels=("log",))
+    with connect(stack) as connection:
+        connection.execute(change)
+    ledger.alerting.fire(breach("ours"), alert_id=ours, channels=("log",))
+    for _ in range(2):
+        assert [alert.alert_id for alert in ledger.alerting.open().alerts] == [ours]
+    assert [alert.alert_id for alert in ledger.alerting.recent(limit=9)] == [ours]
+    claimed = [ledger.alerting.claim(attempts=5) for _ in range(2)]
+    assert claimed[0] is not None
+    assert (claimed[0].alert.alert_id, claimed[1]) == (ours, None)
+    assert caplog.text.count(f"alert {newer} is left to the release that entered it") == 1
+
+
 @pytest.mark.parametrize("field", ["expected", "actual"])
 def test_what_is_said_of_a_breach_is_bounded(ledger: Ledger, field: str) -> None:
     ledger.alerting.fire(replace(breach(), **{field: "x" * 5000}), alert_id=uuid4(), channels=())

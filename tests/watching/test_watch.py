@@ -8,12 +8,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from concordance.errors import Misconfigured, Unavailable
 from concordance.ledger import Ledger, open_ledger
+from concordance.ledger.alerting import Opened
 from concordance.operations import telemetry
 from concordance.operations.alerts import AlertKind
 from concordance.settings import Settings
@@ -114,8 +116,8 @@ def test_one_that_fails_by_a_defect_is_counted_logged_and_asked_less_often(
     assert "broken failed and looks again in 6 s" in caplog.text
 
 
-def test_one_that_hangs_keeps_nobody_and_is_entered_when_it_comes_back(
-    ledger: Ledger, settings: Settings, hook: Receiver
+def test_one_that_hangs_keeps_nobody_is_told_of_once_and_is_entered_when_it_comes_back(
+    ledger: Ledger, settings: Settings, hook: Receiver, kept: Kept, caplog: pytest.LogCaptureFixture
 ) -> None:
     go_on = threading.Event()
     hanging = Sees(breaches=[breach("late")], looking=lambda: assert_true(go_on.wait(30)))
@@ -124,6 +126,8 @@ def test_one_that_hangs_keeps_nobody_and_is_entered_when_it_comes_back(
     watch.round()
     watch.round()
     assert hanging.looks == 1
+    assert kept.counted.count(("watch.failed", {"watcher": "hanging"})) == 1
+    assert caplog.text.count("hanging cannot tell what is wrong") == 1
     told(hook, "fired ")
     go_on.set()
     wait_for(lambda: watch.round() or len(hook.notices) == 2, what="what was seen late")
@@ -223,6 +227,51 @@ def test_an_alert_that_the_ledger_refuses_when_it_is_back_keeps_no_other_out_of_
     watch.round()
     watch.round()
     assert [alert.breach.subject["run"] for alert in ledger.alerting.open().alerts] == ["one"]
+
+
+class FailingBook(Book):
+    """A book with a defect."""
+
+    def read(self, now: datetime) -> Opened:
+        raise KeyError("x")
+
+
+def test_a_round_that_fails_by_a_defect_is_logged_counted_and_no_sign_of_life(
+    ledger: Ledger, settings: Settings, kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    quick = settings.with_values({"watch_interval_seconds": 0.1})
+    watch = Watch({"runs": Sees()}, FailingBook(ledger.alerting, quick), quick)
+    thread = threading.Thread(target=watch.run)
+    thread.start()
+    wait_for(lambda: kept.counted.count(("watch.failed", {"watcher": "round"})) >= 2, what="two rounds that fail")
+    watch.stopped.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert ("watch.rounds", {}) not in kept.counted
+    assert "a round of the watch failed" in caplog.text
+
+
+def test_a_delivery_that_fails_by_a_defect_is_logged_and_counted(
+    ledger: Ledger, settings: Settings, kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    book = Book(ledger.alerting, settings)
+    book.deliver = is_defective  # type: ignore[method-assign]
+    watch = Watch({"runs": Sees()}, book, settings)
+    wait_for(
+        lambda: watch.round() or ("watch.failed", {"watcher": "delivery"}) in kept.counted,
+        what="a delivery that failed",
+    )
+    assert "alerts could not be delivered" in caplog.text
+
+
+def test_a_failed_run_that_is_told_of_no_longer_was_not_made_good(ledger: Ledger, settings: Settings) -> None:
+    runs = Sees(frozenset({AlertKind.RUN_FAILED}), [breach("one", AlertKind.RUN_FAILED)])
+    watch = watch_of(ledger, settings.with_values({"watch_failed_seconds": 60}), runs=runs)
+    watch.round()
+    runs.breaches = []
+    watch.round()
+    (alert,) = ledger.alerting.recent(limit=5)
+    assert "nothing made it good" in alert.ended
 
 
 def test_no_two_watchers_decide_about_the_same(settings: Settings) -> None:

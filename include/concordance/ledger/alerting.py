@@ -9,15 +9,18 @@ again when its lease ends. So every alert is told at least once, under the same 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from concordance.ledger.database import Cursor, Database
-from concordance.operations.alerts import MAX_TEXT_CHARACTERS, Alert, AlertKind, Breach, Happening
+from concordance.operations.alerts import MAX_TEXT_CHARACTERS, SUBJECT_KEYS, Alert, AlertKind, Breach, Happening
 from concordance.resilience import LostRace
+
+_log = logging.getLogger(__name__)
 
 _COLUMNS = "a.alert_id, a.kind, a.subject, a.expected, a.actual, a.since, a.link, a.fired_at, a.recovered_at, a.ended"
 _OPEN = f"SELECT {_COLUMNS} FROM alerts a WHERE recovered_at IS NULL ORDER BY fired_at"  # noqa: S608 - constants
@@ -25,17 +28,19 @@ _ONE = f"SELECT {_COLUMNS} FROM alerts a WHERE alert_id = %s"  # noqa: S608 - co
 _RECENT = f"""
 SELECT {_COLUMNS} FROM alerts a ORDER BY recovered_at IS NULL DESC, fired_at DESC, alert_id LIMIT %s
 """  # noqa: S608 - constants
-# A delivery of a recovery waits until its alert was told, or was given up.
+# A delivery of a recovery waits until its alert was told, or was given up. What a newer release entered and this one
+# cannot read waits for the newer one.
 _CLAIM = f"""
 WITH due AS (
-    SELECT d.alert_id, d.happening, d.channel FROM alert_deliveries d
-    WHERE d.delivered_at IS NULL AND d.attempts < %(attempts)s AND d.not_before <= clock_timestamp()
+    SELECT d.alert_id, d.happening, d.channel FROM alert_deliveries d JOIN alerts a USING (alert_id)
+    WHERE a.kind = ANY(%(kinds)s::text[]) AND a.subject - %(subject_keys)s::text[] = '{{}}'::jsonb
+      AND d.delivered_at IS NULL AND d.attempts < %(attempts)s AND d.not_before <= clock_timestamp()
       AND (%(alert_id)s::uuid IS NULL OR d.alert_id = %(alert_id)s) AND d.channel <> ALL(%(without)s::text[])
       AND (d.happening = 'fired' OR NOT EXISTS (
           SELECT FROM alert_deliveries f
           WHERE f.alert_id = d.alert_id AND f.channel = d.channel AND f.happening = 'fired'
             AND f.delivered_at IS NULL AND f.attempts < %(attempts)s))
-    ORDER BY d.not_before FOR UPDATE SKIP LOCKED LIMIT 1),
+    ORDER BY d.not_before FOR UPDATE OF d SKIP LOCKED LIMIT 1),
 claimed AS (
     UPDATE alert_deliveries d
     SET attempts = attempts + 1, not_before = clock_timestamp() + make_interval(secs => %(lease)s)
@@ -67,6 +72,7 @@ class Alerting:
     def __init__(self, database: Database, *, lease_seconds: float) -> None:
         self._database = database
         self._lease_seconds = lease_seconds
+        self._unread: set[UUID] = set()
 
     def fire(
         self, breach: Breach, *, alert_id: UUID, channels: Collection[str], looked_at: datetime | None = None
@@ -117,7 +123,8 @@ class Alerting:
         its key is entered at the same moment."""
 
         def work(cursor: Cursor) -> None:
-            owed, over, ended = channels, alert.recovered_at, alert.ended
+            owed = dict(channels)
+            over, ended = alert.recovered_at, alert.ended
             cursor.execute(
                 "SELECT alert_id, clock_timestamp() FROM alerts "
                 "WHERE key = %s AND recovered_at IS NULL AND alert_id <> %s",
@@ -125,8 +132,8 @@ class Alerting:
             )
             if over is None and (same := cursor.fetchone()) is not None:
                 over, ended = same[1], f"it is the same as {same[0]}, which stays open"
-                names = [name for name in channels[Happening.FIRED] if f"{Happening.FIRED} {name}" in told]
-                owed = {Happening.FIRED: names, Happening.RECOVERED: names}
+                who = [name for name in channels[Happening.FIRED] if f"{Happening.FIRED} {name}" in told]
+                owed = {Happening.FIRED: who, Happening.RECOVERED: who}
             cursor.execute(
                 "INSERT INTO alerts (alert_id, key, kind, subject, expected, actual, link, since, fired_at, "
                 "recovered_at, ended) VALUES (%(alert_id)s, %(key)s, %(kind)s, %(subject)s, %(expected)s, %(actual)s, "
@@ -165,7 +172,7 @@ class Alerting:
             cursor.execute("SELECT clock_timestamp()")
             (read_at,) = cursor.fetchone() or (None,)
             cursor.execute(_OPEN)
-            return Opened(read_at, tuple(_alert(row) for row in cursor))
+            return Opened(read_at, tuple(self._alerts(cursor)))
 
         return self._database.transact("read the open alerts", work)
 
@@ -184,7 +191,7 @@ class Alerting:
 
         def work(cursor: Cursor) -> list[Alert]:
             cursor.execute(_RECENT, [limit])
-            return [_alert(row) for row in cursor]
+            return list(self._alerts(cursor))
 
         return self._database.transact("list alerts", work)
 
@@ -211,6 +218,8 @@ class Alerting:
             "attempts": attempts,
             "alert_id": alert_id,
             "without": list(without),
+            "kinds": list(AlertKind),
+            "subject_keys": list(SUBJECT_KEYS),
             "lease": self._lease_seconds,
         }
 
@@ -232,6 +241,16 @@ class Alerting:
             "failed = %s, not_before = clock_timestamp() + make_interval(secs => %s)",
             [why[:MAX_TEXT_CHARACTERS], retry_seconds],
         )
+
+    def _alerts(self, rows: Iterable[Sequence[Any]]) -> Iterator[Alert]:
+        """Those that this release can read; of each other one the log says so once."""
+        for row in rows:
+            try:
+                yield _alert(row)
+            except ValueError as error:
+                if row[0] not in self._unread:
+                    self._unread.add(row[0])
+                    _log.warning("alert %s is left to the release that entered it: %s", row[0], error)
 
     def _mark(self, delivery: Delivery, change: str, values: list[Any]) -> None:
         def work(cursor: Cursor) -> None:

@@ -122,7 +122,7 @@ class Book:
             self._held.append(_Held(Alert(alert_id, breach, datetime.now(UTC))))
 
     def _end(self, alert: Alert) -> None:
-        ended = f"it was looked at {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, and what was wrong is gone"
+        ended = self._ended(alert.breach, datetime.now(UTC))
         for held in self._held:
             if held.alert.alert_id == alert.alert_id:
                 held.alert = replace(alert, recovered_at=datetime.now(UTC), ended=ended)
@@ -133,6 +133,12 @@ class Book:
                 delivery.recover(alert.alert_id, ended=ended, alerting=self._alerting, settings=self._settings)
             except ConcordanceError as error:
                 _log.warning("the end of an alert is told when the ledger is back: %s", error)
+
+    def _ended(self, breach: Breach, now: datetime) -> str:
+        told_of = self._settings.watch_failed_seconds
+        if breach.kind is AlertKind.RUN_FAILED and now - breach.since >= timedelta(seconds=told_of):
+            return f"it was told of for {told_of:g} s, and nothing made it good: clear the run, or start it again"
+        return f"it was looked at {now:%Y-%m-%d %H:%M:%S} UTC, and what was wrong is gone"
 
     def _adopt(self) -> None:
         """Enter in the ledger what fired without it. Raises `Transient` or `Misconfigured` if it is still away; what it

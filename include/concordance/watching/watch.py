@@ -25,13 +25,13 @@ from concordance.ledger import Ledger, open_ledger
 from concordance.ledger.alerting import Opened
 from concordance.operations import telemetry
 from concordance.operations.alerts import Breach, Watcher
-from concordance.operations.slas import load_slas
 from concordance.settings import Settings
 from concordance.watching.airflow import open_airflow
 from concordance.watching.book import Book
 from concordance.watching.freshness import Sources
 from concordance.watching.health import Dependencies
 from concordance.watching.heartbeats import Heartbeats
+from concordance.watching.limits import ByLimits, Limits
 from concordance.watching.runs import RunsWatcher
 from concordance.watching.sizes import Sizes
 
@@ -40,13 +40,13 @@ _log = logging.getLogger(__name__)
 
 def watchers_of(settings: Settings) -> dict[str, Watcher]:
     """Everybody who looks, by name. A further watcher is entered here; its kinds are nobody else's."""
-    slas = load_slas(settings)
+    limits = Limits(settings)
     airflow = open_airflow(settings)
     return {
-        "runs": RunsWatcher(airflow, slas, settings),
+        "runs": ByLimits(limits, lambda slas: RunsWatcher(airflow, slas, settings)),
         "dependencies": Dependencies(settings),
         "heartbeats": Heartbeats(settings),
-        "sources": Sources(settings, slas),
+        "sources": ByLimits(limits, lambda slas: Sources(settings, slas)),
         "sizes": Sizes(settings),
     }
 
@@ -90,10 +90,16 @@ class Watch:
         """Round after round until `stopped` is set, which ends it at once, whatever is under way."""
         beat(self.settings)
         while not self.stopped.is_set():
-            with telemetry.timer("watch.round"):
-                self.round()
-            telemetry.count("watch.rounds")
-            beat(self.settings)
+            try:
+                with telemetry.timer("watch.round"):
+                    self.round()
+            except Exception:
+                # Without a beat: if every round fails, the watch is not healthy.
+                telemetry.count("watch.failed", watcher="round")
+                _log.exception("a round of the watch failed: this is a defect")
+            else:
+                telemetry.count("watch.rounds")
+                beat(self.settings)
             self.stopped.wait(self.settings.watch_interval_seconds)
 
     def round(self) -> None:
@@ -113,10 +119,26 @@ class Watch:
             if not waited_for or left <= 0 or self.stopped.is_set():
                 break
             wait(waited_for, timeout=left, return_when="FIRST_COMPLETED")
-        for asked in fresh:
-            asked.is_late = asked.look is not None
+        if not self.stopped.is_set():
+            for asked in fresh:
+                self._note_if_late(asked)
         if self._delivering is None or self._delivering.done():
+            self._note_a_defect_of_the_last_delivery()
             self._delivering = _in_a_thread(self.book.deliver)
+
+    def _note_if_late(self, asked: _Asked) -> None:
+        asked.is_late = asked.look is not None
+        if asked.is_late:
+            telemetry.count("watch.failed", watcher=asked.name)
+            late = f"it has not come back within {self.settings.watch_look_seconds:g} s"
+            _log.warning("%s cannot tell what is wrong, its alerts stay as they are: %s", asked.name, late)
+            asked.said = late
+
+    def _note_a_defect_of_the_last_delivery(self) -> None:
+        error = None if self._delivering is None else self._delivering.exception()
+        if error is not None:
+            telemetry.count("watch.failed", watcher="delivery")
+            _log.error("alerts could not be delivered: this is a defect", exc_info=error)
 
     def _ask(self, opened: Opened) -> None:
         """Let everybody look who is free."""
