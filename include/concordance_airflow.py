@@ -376,18 +376,21 @@ async def run_is_late(context: Mapping[str, Any] | None = None) -> str:
     there: the triggerer's own channel takes questions from any thread (`TriggerCommsDecoder.send`).
     """
     import concordance_attempts as attempts
+    from concordance.operations import telemetry
 
     run = (context or {})["dag_run"]
     breach = attempts.late_run(run)
     if breach is None:
         return "not late"
     dag, name = str(run["dag_id"]), str(run["dag_run_id"])
+    brought = (run.get("conf") or {}).get("correlation_id")
     log.error(
         "a run is past its deadline and not done: look at its grid for the task that waits",
         dag=dag,
         run=name,
-        correlation_id=(run.get("conf") or {}).get("correlation_id") or correlation.of_run(name),
+        correlation_id=brought if correlation.is_id(brought) else correlation.of_run(name),
     )
-    stats.incr("concordance.run.late", tags={"dag_id": dag})
+    telemetry.use(AirflowStats())
+    telemetry.count("run.late", dag_id=dag)
     await asyncio.to_thread(attempts.fire, breach)
     return f"{dag} {name}"

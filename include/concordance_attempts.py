@@ -9,6 +9,7 @@ opened. Nothing here raises into Airflow, and what is not told here (a process t
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 from collections.abc import Iterator, Mapping
@@ -43,7 +44,9 @@ class Attempt:
         self._limit_seconds = limit_seconds
         self._ended = threading.Event()
         self._outcome = ""
-        self._thread = threading.Thread(target=self._watch, name="concordance-sla", daemon=True)
+        # Its lines carry the ids that the task's carry.
+        carried = contextvars.copy_context()
+        self._thread = threading.Thread(target=carried.run, args=(self._watch,), name="concordance-sla", daemon=True)
         self._thread.start()
 
     def end(self, outcome: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import logging
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -102,6 +103,26 @@ def test_it_fires_while_the_attempt_runs_and_is_over_with_its_outcome_when_it_en
     assert watching_threads() == []
 
 
+def test_what_its_thread_logs_carries_the_ids_of_the_task(attempts: ModuleType, ledger: Ledger) -> None:
+    told: list[str] = []
+
+    class Ids(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(correlation.current_id())
+
+    handler = Ids()
+    channel = logging.getLogger("concordance.operations.channels")
+    channel.addHandler(handler)
+    try:
+        with correlation.bound(correlation_id="0123456789abcdef"):
+            attempts.began(task())
+        wait_for(lambda: told, what="the line of the alert")
+        attempts.ended("success")
+    finally:
+        channel.removeHandler(handler)
+    assert set(told) == {"0123456789abcdef"}
+
+
 def test_an_attempt_in_time_asks_for_no_connection_and_leaves_no_thread(
     attempts: ModuleType, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +197,15 @@ def test_a_deadline_of_a_run_that_is_done_or_was_cleared_raises_nothing(
 ) -> None:
     assert asyncio.run(glue.run_is_late(context=said_of(**given))) == "not late"
     assert ledger.alerting.recent(limit=1) == []
+
+
+def test_the_line_of_a_deadline_carries_an_id_and_nothing_else_that_a_conf_brings(
+    glue: ModuleType, attempts: ModuleType, ledger: Ledger
+) -> None:
+    for brought, carried in (("'; DROP", correlation.of_run("r")), ("0123456789abcdef", "0123456789abcdef")):
+        with structlog.testing.capture_logs() as lines:
+            asyncio.run(glue.run_is_late(context=said_of(conf={"source": "notes", "correlation_id": brought})))
+        assert lines[0]["correlation_id"] == carried
 
 
 def test_a_deadline_that_comes_late_raises_no_second_alert_of_a_run_that_is_over_but_one_of_a_run_that_was_cleared(
