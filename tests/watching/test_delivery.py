@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -15,7 +16,7 @@ import pytest
 
 from concordance.ledger import Ledger
 from concordance.operations import telemetry
-from concordance.operations.channels import SIGNATURE_HEADER
+from concordance.operations.channels import SIGNATURE_HEADER, _cut_off
 from concordance.settings import Settings
 from concordance.watching import delivery
 from support.alerting import Kept, alert_settings, breach
@@ -161,6 +162,16 @@ def test_a_mail_server_that_takes_the_alert_and_says_no_farewell_has_taken_it(
     fired(ledger, settings)
     assert again(ledger, stack, settings) == 0
     assert (len(mail.bodies), kept.counted) == (1, [])
+
+
+def test_a_connection_that_is_made_after_its_time_is_cut_off_too() -> None:
+    ours, theirs = socket.socketpair()
+    ours.settimeout(30)
+    nothing_yet = iter([None, None])
+    answers = []
+    with ours, theirs, pytest.raises(TimeoutError), _cut_off(lambda: next(nothing_yet, ours), after_seconds=0.01):
+        answers.append(ours.recv(1))
+    assert answers == [b""]
 
 
 def test_a_receiver_that_is_not_there_is_given_up_after_so_many_attempts(
