@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from concordance.operations.slas import load_slas
+from concordance.operations.slas import DEFERRED, load_slas
 from concordance.pipeline.conf import RunConf
 from concordance.reindex.conf import ReindexConf, VersionConf
 from concordance.settings import ROOT, load_settings
@@ -118,6 +118,13 @@ def test_the_limits_that_are_declared_name_dags_and_tasks_that_there_are(dags: d
 
 def test_the_watch_looks_at_the_dags_that_there_are(dags: dict[str, Any]) -> None:
     assert set(dags["dags"]) == DAGS
+
+
+def test_the_stages_that_wait_in_the_triggerer_are_known_where_limits_are_checked(dags: dict[str, Any]) -> None:
+    waiting = {
+        (dag, name) for dag, one in dags["dags"].items() for name, of in one["tasks"].items() if of["is_deferred"]
+    }
+    assert waiting == set(DEFERRED)
 
 
 def test_the_task_behind_each_approval_is_known_to_the_watch(dags: dict[str, Any]) -> None:

@@ -87,6 +87,10 @@ def test_the_order_of_the_tables_decides_nothing(tables: list[tuple[str, str | N
         ('[[sla]]\ndag = "d"\n', "it has no limit: add"),
         ('[[sla]]\ndag = "d"\nattempt_seconds = 5\n', "add the key stage"),
         ('[[sla]]\ndag = "d"\nstage = "s"\nrun_seconds = 5\n', "leave out the key stage"),
+        (
+            '[[sla]]\ndag = "concordance_nightly_reindex"\nstage = "ingest"\nattempt_seconds = 5\n',
+            "use done_seconds",
+        ),
         ("[[sla]]\nrun_seconds = 5\n", "key 'dag' is missing"),
         ('[[sla]]\ndag = "d"\nrun_seconds = -5\n', "key run_seconds: Input should be greater than 0"),
         ('[[sla]]\ndag = "d"\nrun_minutes = 5\n', "unknown key 'run_minutes'; allowed: attempt_seconds"),

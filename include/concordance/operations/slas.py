@@ -19,6 +19,8 @@ from concordance.settings import Settings
 
 MAX_FILE_BYTES = 1_000_000
 MAX_TABLES = 2_000
+# Stages that wait in the triggerer: what Airflow calls the state of an attempt changes with each time they come back.
+DEFERRED = (("concordance_nightly_reindex", "ingest"), ("concordance_quarantine_replay", "replay"))
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,250}$")]
 Seconds = Annotated[float, Field(gt=0, le=31_536_000)]
@@ -48,6 +50,8 @@ class Sla(_Table):
             raise ValueError("attempt_seconds and done_seconds are limits of a stage: add the key stage")
         if self.stage is not None and self.run_seconds is not None:
             raise ValueError("run_seconds is a limit of the whole run: leave out the key stage, or use done_seconds")
+        if (self.dag, self.stage) in DEFERRED and self.attempt_seconds is not None:
+            raise ValueError("attempt_seconds is no limit of a stage that waits for runs of others: use done_seconds")
         if not any((*of_a_stage, self.run_seconds)):
             raise ValueError("it has no limit: add attempt_seconds, done_seconds or run_seconds")
         return self
