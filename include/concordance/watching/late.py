@@ -27,10 +27,11 @@ UNFINISHED = (
 # States of an attempt that has begun and holds on: one that waits for a person, or for its next attempt, is not slow.
 UNDER_WAY = ("running", "restarting", "deferred")
 _MOST_NAMED = 5
-# Keys of a conf that say nothing of what is done, what is done where a key is left out, and keys that ask for less.
+# Keys of a conf that say nothing of what is done, what is done where a key is left out, and keys by which an ingest
+# does what one of the whole source does not do: any other key asks for less of it, or is one that it refuses.
 _NOT_ASKED = ("approved", "correlation_id")
 _USUAL = (("mode", "incremental"), ("mode", "auto"), ("publish", True))
-_NARROWER = {"subpath", "max_documents", "dry_run", "exact"}
+_MORE_THAN_WHOLE = {"mode", "only_quarantined", "reason", "older_than_hours"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +116,13 @@ def asked_of(conf: Any) -> frozenset[tuple[str, str]]:
 
 
 def makes_good(later: Run, failed: Run) -> bool:
-    """Whether a later run that succeeded did what the failed one was asked for: the same, or the whole where that one
-    was asked for a part, or a rehearsal, of it."""
+    """Whether a later run that succeeded did what the failed one was asked for: the same, or of an ingest the whole
+    where that one was asked for a part, or a rehearsal, of it."""
+    if later.dag != failed.dag or later.run_after <= failed.run_after:
+        return False
     more = {key for key, _ in failed.asked - later.asked}
-    return (
-        later.dag == failed.dag
-        and later.run_after > failed.run_after
-        and later.asked <= failed.asked
-        and more <= _NARROWER
-    )
+    is_part = failed.dag == "concordance_ingest" and later.asked <= failed.asked and not more & _MORE_THAN_WHOLE
+    return is_part or later.asked == failed.asked
 
 
 def late_run(run: Run, slas: Slas, *, now: datetime, page_url: str) -> Breach | None:
