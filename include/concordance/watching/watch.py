@@ -12,13 +12,12 @@ import functools
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from concordance.errors import ConcordanceError, Misconfigured
 from concordance.ledger import Ledger, open_ledger
@@ -34,6 +33,7 @@ from concordance.watching.heartbeats import Heartbeats
 from concordance.watching.limits import ByLimits, Limits
 from concordance.watching.runs import RunsWatcher
 from concordance.watching.sizes import Sizes
+from concordance.watching.threads import in_a_thread
 
 _log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Watch:
                 self._note_if_late(asked)
         if self._delivering is None or self._delivering.done():
             self._note_a_defect_of_the_last_delivery()
-            self._delivering = _in_a_thread(self.book.deliver)
+            self._delivering = in_a_thread(self.book.deliver)
 
     def _note_if_late(self, asked: _Asked) -> None:
         asked.is_late = asked.look is not None
@@ -145,7 +145,7 @@ class Watch:
         for asked in self._asked:
             if asked.look is None and time.monotonic() >= asked.not_before:
                 asked.opened, asked.is_late = opened, False
-                asked.look = _in_a_thread(functools.partial(asked.watcher.look, datetime.now(UTC)))
+                asked.look = in_a_thread(functools.partial(asked.watcher.look, datetime.now(UTC)))
 
     def _enter(self, asked: _Asked) -> None:
         look, opened, asked.look = asked.look, asked.opened, None
@@ -173,20 +173,6 @@ class Watch:
             _log.info("%s can tell again what is wrong", asked.name)
         asked.failures, asked.said = 0, ""
         self.book.enter(breaches, decided=asked.watcher.kinds, opened=opened)
-
-
-def _in_a_thread(work: Callable[[], Any]) -> Future[Any]:
-    """The work's result, from a thread that does not keep the process from ending."""
-    future: Future[Any] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
 
 
 @contextmanager
