@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from concordance.model import Entity, Listed, RawDocument
+from concordance.operations.logs import configure_from
 from concordance.pipeline.adapters import Adapters, open_adapters
 from concordance.settings import Settings, load_settings
 from concordance.sources.port import Source
@@ -68,6 +69,8 @@ def digests(settings: Settings) -> dict[str, Any]:
 
 def main(settings_file: str, seed: str) -> None:
     settings = load_settings(json.loads(Path(settings_file).read_text()), environment={})
+    # Lines go to standard error: what is printed is the answer.
+    configure_from(settings)
     with open_adapters(settings) as adapters:
         ingest_shuffled(adapters, run_id=f"worker-{seed}", seed=int(seed))
     print(json.dumps(digests(settings)))
