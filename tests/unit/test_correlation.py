@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -16,6 +17,15 @@ from concordance.parsing.parser import Parser
 from concordance.pipeline.conf import run_conf
 from concordance.pipeline.references import RunRequest
 from concordance.settings import ROOT, load_settings
+
+
+@pytest.fixture(autouse=True)
+def unfiltered() -> Iterator[None]:
+    """Whatever other tests have configured in this process (Airflow drops what is below INFO), every line is seen."""
+    configured = structlog.get_config()
+    structlog.reset_defaults()
+    yield
+    structlog.configure(**configured)
 
 
 def test_a_run_s_name_gives_its_id_whoever_makes_it() -> None:
