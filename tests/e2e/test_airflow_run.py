@@ -212,7 +212,8 @@ def test_an_unknown_key_fails_in_the_first_task_without_a_second_attempt(house: 
     assert [task.try_number for task in ended.tasks if task.task_id == "plan"] == [1]
     assert house.why(ended) == [
         "Misconfigured: the run's conf has unknown keys: sauce. Known are: "
-        "reason, older_than_hours, source, subpath, mode, dry_run, exact, approved, max_documents, only_quarantined"
+        "reason, older_than_hours, source, subpath, mode, dry_run, exact, approved, max_documents, only_quarantined, "
+        "correlation_id"
     ]
 
 
