@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any, TypeVar
 
-from bench.pipeline import Figure, stack
+from bench.figures import Figure
+from bench.pipeline import stack
 
 from concordance.operations import telemetry
 from concordance.pipeline.adapters import Adapters

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.pipeline import Figure, document, stack
+from bench.figures import Figure
+from bench.pipeline import document, stack
 
 from concordance.operations import telemetry
 from concordance.operations.process import peak_bytes

@@ -16,7 +16,8 @@ from dataclasses import astuple, dataclass
 from typing import Any
 from uuid import uuid4
 
-from bench.pipeline import Figure, document, stack
+from bench.figures import Figure
+from bench.pipeline import document, stack
 
 from concordance.consistency.erase import EraseRequest, erase
 from concordance.embedding.backends import open_embedder

@@ -12,10 +12,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.figures import Figure
 from bench.safety import SAFETY, SETTLE, WRITES, Stopwatch
 
 from concordance import fault_points
@@ -37,16 +37,6 @@ SENTENCES = (
     "A {0} without its {1} is not shown to any {2}.",
 )
 NOUNS = ("ledger", "graph", "vector", "batch", "plan", "reader", "writer", "store", "queue", "source", "chunk", "gate")
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One measured thing: `value` in `unit`, and the bound that the project promises, if any."""
-
-    name: str
-    value: float
-    unit: str
-    bound: str = ""
 
 
 def measure() -> list[Figure]:

@@ -21,7 +21,8 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from bench.pipeline import NOUNS, SENTENCES, Figure
+from bench.figures import Figure
+from bench.pipeline import NOUNS, SENTENCES
 
 from concordance import ids
 from concordance.consistency.buckets import Buckets, Fold

@@ -25,7 +25,8 @@ from typing import Any
 from unittest import mock
 
 import psutil
-from bench.pipeline import Figure, document, stack
+from bench.figures import Figure
+from bench.pipeline import document, stack
 
 from concordance.ledger import open_ledger
 from concordance.operations import telemetry
