@@ -221,6 +221,18 @@ def test_the_status_of_a_stack_that_was_never_started_is_not_healthy(run: Progra
     parser = {each["restriction"]: each["how"] for each in shown["parser"] if each["in_force"]}
     assert parser["wall time"] == "60 s a document, by its parent"
     assert parser["environment"] == "empty"
+    assert shown["wrong_limits"] == ""
+
+
+def test_the_status_says_what_is_wrong_with_the_limits_of_lateness(
+    run: Program, environment: dict[str, str], tmp_path: Path
+) -> None:
+    limits = tmp_path / "slas.toml"
+    limits.write_text('[[sla]]\ndag = "concordance_ingest"\nrun_secnds = 5\n')
+    environment["AIRFLOW__CONCORDANCE__SLAS_FILE"] = str(limits)
+    ended = run("status")
+    assert "What is late is not known" in ended.stdout
+    assert "run_secnds" in ended.stdout
 
 
 def test_down_with_nothing_to_stop_is_no_error(run: Program) -> None:

@@ -39,9 +39,9 @@ def add_commands(add: Add) -> None:
         description="Ask every service how it is, and every store for an answer to its driver. Exit code 1 unless all "
         "that was started is healthy, every store answers, Airflow's components show their heartbeats and the model of "
         "every kept index version can be opened. A circuit belongs to one process: the one shown is that of this "
-        "command's own attempt; a worker's is in its log and in the metric store.circuit. The watch, the open alerts "
-        "and what confines the process that reads documents are shown, and are no part of the health. --live and "
-        "--ready are for health checks: they ask for less, and print only what is wrong.",
+        "command's own attempt; a worker's is in its log and in the metric store.circuit. The watch, the open alerts, "
+        "what is wrong in slas_file and what confines the process that reads documents are shown, and are no part of "
+        "the health. --live and --ready are for health checks: they ask for less, and print only what is wrong.",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--live", action="store_true", help="only whether work can go on here: disk, threads, the watch")
@@ -79,7 +79,8 @@ def status(arguments: argparse.Namespace) -> int:
     probes = _probes(settings, has_airflow=has_airflow) if any(elsewhere) or not found.is_stopped else []
     answers = not any(each.faults for each in probes)
     versions, opens = models.checked_models(settings) if probes and answers else ([], True)
-    seen = _Seen(probes, versions, _restrictions(settings), _open_alerts(settings, probes), _last_round(settings))
+    alerts = _open_alerts(settings, probes)
+    seen = _Seen(probes, versions, _restrictions(settings), alerts, _last_round(settings), _wrong_limits(settings))
     is_well = (found.is_healthy or (any(elsewhere) and not found.wanted)) and answers and opens
     return _show(found, arguments, is_well=is_well, seen=seen)
 
@@ -108,6 +109,17 @@ def _last_round(settings: Settings) -> str:
         return f"the last round of the watch ended {check(settings):.0f} s ago"
     except Misconfigured as error:
         return str(error)
+
+
+def _wrong_limits(settings: Settings) -> str:
+    from concordance.operations.slas import load_slas
+
+    try:
+        load_slas(settings)
+    except Misconfigured as error:
+        # The watch goes on by the last good ones, but does not start with these.
+        return str(error)
+    return ""
 
 
 def _open_alerts(settings: Settings, probes: Sequence[Probe]) -> Sequence[Alert]:
@@ -159,6 +171,7 @@ class _Seen:
     restrictions: Sequence[Restriction] = ()
     alerts: Sequence[Alert] = ()
     watch: str = ""
+    wrong_limits: str = ""
 
 
 _NOTHING = _Seen()
@@ -195,6 +208,8 @@ def _show(found: StackStatus, arguments: argparse.Namespace, *, is_well: bool, s
         )
     if seen.watch:
         print_lines((seen.watch, ""))
+    if seen.wrong_limits:
+        print_lines((f"What is late is not known: {seen.wrong_limits}", ""))
     return 0 if is_well else 1
 
 
@@ -246,6 +261,7 @@ def _as_json(found: StackStatus, seen: _Seen, *, is_well: bool) -> dict[str, Any
         "models": models.as_json(seen.versions),
         "alerts": [each.as_json() for each in seen.alerts],
         "watch": seen.watch,
+        "wrong_limits": seen.wrong_limits,
         "parser": [
             {"restriction": each.name, "in_force": each.how is not None, "how": each.how} for each in seen.restrictions
         ],
