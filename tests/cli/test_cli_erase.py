@@ -5,17 +5,14 @@ from __future__ import annotations
 import builtins
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from concordance.__main__ import main
-from concordance.ledger import Ledger
 from concordance.settings import Settings
-from support.ledgers import move_clock, skip_versions
-from support.stacks import PORTS, SHORT_TIMES
+from support.commanding import Command, Commanding
+from support.ledgers import move_clock
 
 SECRET = "wolframite"
 NOTES = {
@@ -23,46 +20,12 @@ NOTES = {
     "people/bob.md": f"# Bob\n\nBob digs {SECRET} too, see [ann](ann.md).\n",
     "mine.md": "# The mine\n\nA mine is a hole by the river, see [ann](people/ann.md).\n",
 }
-Command = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
-def command(
-    stack: Settings,
-    ledger: Ledger,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Command:
-    """Run a command with `--json` on two sources of two tenants; returns its exit code and what it printed."""
-    tables = []
-    for name, tenant in (("notes", "acme"), ("copies", "other")):
-        for note, content in NOTES.items():
-            (tmp_path / name / note).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name / note).write_text(content)
-        tables.append(
-            f'[[source]]\nname = "{name}"\nkind = "files"\ntenant = "{tenant}"\nlocation = "{tmp_path / name}"\n'
-        )
-    (tmp_path / "sources.toml").write_text("\n".join(tables))
-    given: dict[str, Any] = {
-        "sources_file": tmp_path / "sources.toml",
-        "staging_url": f"file://{tmp_path / 'staging'}",
-        "embedding_backend": "hash",
-        "max_delete_fraction": 1,
-    }
-    for name in ("state_dir", "graph_heap_bytes", *PORTS, *SHORT_TIMES):
-        given[name] = getattr(stack, name)
-    for name, value in given.items():
-        monkeypatch.setenv(f"AIRFLOW__CONCORDANCE__{name.upper()}", str(value))
-    skip_versions(stack)
-
-    def run(*argv: str) -> tuple[int, Any]:
-        capsys.readouterr()
-        code = main([*argv, "--json"])
-        shown = capsys.readouterr()
-        return code, json.loads(shown.out) if shown.out else shown.err
-
-    return run
+def command(commanding: Commanding) -> Command:
+    """On two sources of two tenants with the same documents."""
+    return commanding(NOTES, tenants={"notes": "acme", "copies": "other"}, max_delete_fraction=1)
 
 
 def found(command: Command, tenant: str) -> set[str]:

@@ -3,62 +3,27 @@
 from __future__ import annotations
 
 import builtins
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from concordance.__main__ import main
-from concordance.ledger import Ledger
 from concordance.settings import Settings
-from support.ledgers import move_clock, skip_versions
-from support.stacks import PORTS, SHORT_TIMES
+from support.commanding import Command, Commanding
+from support.ledgers import move_clock
 
 NOTES = {
     "leases.md": "# Leases\n\nA lease carries a fencing token.\n\n## End\n\nA lease ends by the ledger's clock.\n",
     "tokens.md": "# Tokens\n\nA tokeniser cuts words into tokens. See [leases](leases.md).\n",
     "sweep.md": "# Sweep\n\nA sweep deletes what no current generation names, after a grace.\n",
 }
-Command = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
-def command(
-    stack: Settings,
-    ledger: Ledger,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Command:
-    """Run a command with `--json`; returns its exit code and what it printed."""
-    (tmp_path / "notes").mkdir()
-    for name, content in NOTES.items():
-        (tmp_path / "notes" / name).write_text(content)
-    (tmp_path / "sources.toml").write_text(
-        f'[[source]]\nname = "notes"\nkind = "files"\ntenant = "acme"\nlocation = "{tmp_path / "notes"}"\n'
-    )
-    given: dict[str, Any] = {
-        "sources_file": tmp_path / "sources.toml",
-        "staging_url": f"file://{tmp_path / 'staging'}",
-        "embedding_backend": "hash",
-        "max_delete_fraction": 1,
-    }
-    for name in ("state_dir", "graph_heap_bytes", *PORTS, *SHORT_TIMES):
-        given[name] = getattr(stack, name)
-    for name, value in given.items():
-        monkeypatch.setenv(f"AIRFLOW__CONCORDANCE__{name.upper()}", str(value))
-    skip_versions(stack)
-
-    def run(*argv: str) -> tuple[int, Any]:
-        capsys.readouterr()
-        code = main([*argv, "--json"])
-        shown = capsys.readouterr()
-        return code, json.loads(shown.out) if shown.out else shown.err
-
-    return run
+def command(commanding: Commanding) -> Command:
+    return commanding(NOTES, tenants={"notes": "acme"}, max_delete_fraction=1)
 
 
 def test_from_a_held_version_to_the_one_before_and_back_to_one(

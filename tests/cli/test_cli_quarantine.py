@@ -2,56 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from concordance.__main__ import main
-from concordance.ledger import Ledger
 from concordance.settings import Settings
-from support.ledgers import move_clock, skip_versions
-from support.stacks import PORTS, SHORT_TIMES
+from support.commanding import Command, Commanding
+from support.ledgers import move_clock
 
 GOOD = "# Good\n\nA stone in the river.\n"
-Command = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
-def command(
-    stack: Settings,
-    ledger: Ledger,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Command:
-    """Run a command with `--json` on a source of two documents, one of them without text."""
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "good.md").write_text(GOOD)
-    (tmp_path / "notes" / "blank.md").write_text("\n\n")
-    (tmp_path / "sources.toml").write_text(
-        f'[[source]]\nname = "notes"\nkind = "files"\ntenant = "acme"\nlocation = "{tmp_path / "notes"}"\n'
-    )
-    given: dict[str, Any] = {
-        "sources_file": tmp_path / "sources.toml",
-        "staging_url": f"file://{tmp_path / 'staging'}",
-        "embedding_backend": "hash",
-        "max_quarantined_fraction": 0.6,
-    }
-    for name in ("state_dir", "graph_heap_bytes", *PORTS, *SHORT_TIMES):
-        given[name] = getattr(stack, name)
-    for name, value in given.items():
-        monkeypatch.setenv(f"AIRFLOW__CONCORDANCE__{name.upper()}", str(value))
-    skip_versions(stack)
-
-    def run(*argv: str) -> tuple[int, Any]:
-        capsys.readouterr()
-        code = main([*argv, "--json"])
-        shown = capsys.readouterr()
-        return code, json.loads(shown.out) if shown.out else shown.err
-
+def command(commanding: Commanding) -> Command:
+    """On a source of two documents, one of them without text."""
+    documents = {"good.md": GOOD, "blank.md": "\n\n"}
+    run = commanding(documents, tenants={"notes": "acme"}, max_quarantined_fraction=0.6)
     assert run("ingest", "notes")[1]["counts"]["quarantined"] == 1
     return run
 

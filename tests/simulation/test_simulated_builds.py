@@ -6,46 +6,17 @@ The same environment variables as for the histories of runs alone choose the see
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-
 import pytest
 
 from concordance.parsing.parser import Parser
 from concordance.reindex.drop import begin_drop
 from concordance.settings import Settings
 from simulation.building_world import BuildingWorld, building_settings
-from simulation.history import History, play, shrunk, told
 from simulation.history_of_builds import written
 from simulation.promises import converged, nothing_left_of
-from simulation.test_simulated_histories import FIRST, fails
-from support.ledgers import empty_ledger
+from simulation.replaying import judge, replay_in, seeds, times_of
 
-SEEDS = range(int(os.environ.get("CONCORDANCE_SEEDS", "25")))
 UNFINISHED = ("building", "ready", "live", "retired")
-
-Replay = Callable[[History], list[str]]
-
-
-@pytest.fixture
-def replay(stack: Settings, parser: Parser) -> Replay:
-    """Play a history in a new world and look whether its promises hold; returns what was logged on the way."""
-
-    def once(history: History) -> list[str]:
-        ledger = empty_ledger(stack)
-        world = BuildingWorld(ledger, building_settings(stack), seed=0, parser=parser)
-        try:
-            with world.turning():
-                play(history, world)
-                all_is_well(world)
-        except BaseException as error:
-            error.add_note("\n".join(world.log))
-            raise
-        finally:
-            ledger.close()
-        return world.log
-
-    return once
 
 
 def all_is_well(world: BuildingWorld) -> None:
@@ -73,21 +44,8 @@ def all_is_well(world: BuildingWorld) -> None:
 
 
 @pytest.mark.fault("F02", engine="memory, index versions")
-@pytest.mark.parametrize("seed", [FIRST + number for number in SEEDS])
-def test_after_any_history_the_versions_agree_and_one_is_live(replay: Replay, stack: Settings, seed: int) -> None:
-    times = building_settings(stack)
-    history = written(
-        seed,
-        times={
-            "lease": times.source_lease_seconds,
-            "sweep": times.sweep_grace_seconds + times.lease_seconds + 1,
-        },
-    )
-    try:
-        replay(history)
-    except Exception as error:
-        short = shrunk(history, fails=fails(replay))
-        raise AssertionError(
-            f"seed {seed} fails: CONCORDANCE_FIRST_SEED={seed} CONCORDANCE_SEEDS=1 python -m pytest "
-            f"tests/simulation/test_simulated_builds.py\nwhat is left of its history and still fails:\n{told(short)}"
-        ) from error
+@pytest.mark.parametrize("seed", seeds(25))
+def test_after_any_history_the_versions_agree_and_one_is_live(stack: Settings, parser: Parser, seed: int) -> None:
+    settings = building_settings(stack)
+    replay = replay_in(stack, lambda ledger: BuildingWorld(ledger, settings, seed=0, parser=parser), all_is_well)
+    judge(written(seed, times=times_of(settings)), replay, seed=seed, file="test_simulated_builds.py")

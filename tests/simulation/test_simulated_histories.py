@@ -6,76 +6,27 @@ seed that fails prints the command that replays it, and the shortest history fou
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-
 import pytest
 
 from concordance.parsing.parser import Parser
 from concordance.settings import Settings
-from simulation.history import History, play, shrunk, told, written
+from simulation.history import written
 from simulation.promises import converged
+from simulation.replaying import judge, replay_in, seeds, times_of
 from simulation.world import World, quick_settings
-from support.ledgers import empty_ledger
-
-SEEDS = range(int(os.environ.get("CONCORDANCE_SEEDS", "300")))
-FIRST = int(os.environ.get("CONCORDANCE_FIRST_SEED", "0"))
-
-Replay = Callable[[History], list[str]]
 
 
-@pytest.fixture
-def replay(stack: Settings, parser: Parser) -> Replay:
-    """Play a history in a new world and look whether its promises hold; returns what was logged on the way."""
-
-    def once(history: History) -> list[str]:
-        ledger = empty_ledger(stack)
-        world = World(ledger, quick_settings(stack), seed=0, parser=parser)
-        try:
-            with world.turning():
-                play(history, world)
-                world.quiet()
-                assert world.run(), "a run without faults did not come to its end"
-                converged(world)
-        except BaseException as error:
-            error.add_note("\n".join(world.log))
-            raise
-        finally:
-            ledger.close()
-        return world.log
-
-    return once
-
-
-def fails(replay: Replay) -> Callable[[History], bool]:
-    def check(history: History) -> bool:
-        try:
-            replay(history)
-        except Exception:
-            return True
-        return False
-
-    return check
+def all_is_well(world: World) -> None:
+    world.quiet()
+    assert world.run(), "a run without faults did not come to its end"
+    converged(world)
 
 
 @pytest.mark.fault("F02", engine="memory")
-@pytest.mark.parametrize("seed", [FIRST + number for number in SEEDS])
+@pytest.mark.parametrize("seed", seeds(300))
 def test_after_any_history_a_quiet_run_makes_the_three_equal_and_right(
-    replay: Replay, stack: Settings, seed: int
+    stack: Settings, parser: Parser, seed: int
 ) -> None:
-    times = quick_settings(stack)
-    history = written(
-        seed,
-        times={
-            "lease": times.source_lease_seconds,
-            "sweep": times.sweep_grace_seconds + times.lease_seconds + 1,
-        },
-    )
-    try:
-        replay(history)
-    except Exception as error:
-        short = shrunk(history, fails=fails(replay))
-        raise AssertionError(
-            f"seed {seed} fails: CONCORDANCE_FIRST_SEED={seed} CONCORDANCE_SEEDS=1 python -m pytest tests/simulation\n"
-            f"what is left of its history and still fails:\n{told(short)}"
-        ) from error
+    settings = quick_settings(stack)
+    replay = replay_in(stack, lambda ledger: World(ledger, settings, seed=0, parser=parser), all_is_well)
+    judge(written(seed, times=times_of(settings)), replay, seed=seed, file="test_simulated_histories.py")
