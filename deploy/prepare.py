@@ -1,4 +1,5 @@
-"""Bring both databases to what the product needs: the ledger's schema; Airflow's schema, pools and connections.
+"""Bring both databases to what the product needs: the ledger's schema; Airflow's schema, pools and connections. And
+prepare the model, where that is not done.
 
 Run once before Airflow's processes start, by the local stack and by docker-compose.yml's init service alike. Running it
 again changes nothing. The connections follow the settings (environment, airflow.cfg, the local stack's secrets): they
@@ -19,6 +20,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 import concordance_airflow as glue
+from concordance.embedding.preparing import prepare
 from concordance.errors import ConcordanceError
 from concordance.ledger.migrate import migrate
 from concordance.settings import Settings, load_settings
@@ -32,6 +34,7 @@ def main() -> int:
         settings = load_settings()
         connections = connections_of(settings)
         migrate(settings.effective_ledger_url, settings.ledger_password.get_secret_value())
+        prepare_model(settings)
     except ConcordanceError as error:
         print(error, file=sys.stderr)
         return 2
@@ -45,12 +48,29 @@ def main() -> int:
                 session.delete(stored)
                 session.flush()
             session.add(wanted)
-    if "FabAuthManager" in conf.get("core", "auth_manager"):
+    if _is_deployment():
         _ensure_accounts(
             admin=os.environ.get("AIRFLOW_ADMIN_PASSWORD", ""), watch=os.environ.get("AIRFLOW_WATCH_PASSWORD", "")
         )
     print(f"Prepared: the ledger, and Airflow with {len(glue.POOLS)} pools and {len(connections)} connections")
     return 0
+
+
+def prepare_model(settings: Settings) -> None:
+    """A model of the deployment is prepared here once, for all its services. At fp32 torch can do without it; the local
+    stack's is prepared by its set-up, which its start does not wait for."""
+    if settings.embedding_backend == "hash" or settings.embedding_runtime == "torch" or not _is_deployment():
+        return
+    try:
+        prepare(settings)
+    except ConcordanceError as error:
+        if settings.embedding_precision == "int8" or settings.embedding_runtime == "openvino":
+            raise
+        print(f"The model was not prepared, torch encodes: {error}", file=sys.stderr)
+
+
+def _is_deployment() -> bool:
+    return "FabAuthManager" in conf.get("core", "auth_manager")
 
 
 def _ensure_accounts(*, admin: str, watch: str) -> None:

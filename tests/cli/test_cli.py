@@ -37,6 +37,7 @@ COMMANDS = (
     "index",
     "settings",
     "metrics",
+    "model",
     "up",
     "status",
     "down",

@@ -10,6 +10,7 @@ from concordance.commands import (
     indexing,
     maintaining,
     metrics,
+    models,
     quarantine,
     reading,
     runs,
@@ -61,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     erasing.add_commands(add)
     settings.add_commands(add)
     metrics.add_commands(add)
+    models.add_commands(add)
     stack.add_commands(add)
     demo.add_commands(add)
     watching.add_commands(add)

@@ -32,6 +32,14 @@ def check_vectors(vectors: npt.NDArray[Any], *, dimension: int, count: int) -> N
         raise PoisonDocument(f"vector {row} {fault}: check the embedding backend", reason=Reason.BAD_VECTOR)
 
 
+def normalised(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Rows divided by their norms, in double precision; a row without a norm stays as it is, for the check to name."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        usable = np.isfinite(norms) & (norms > 0)
+        return np.where(usable, vectors / np.where(usable, norms, 1.0), vectors).astype(np.float32)
+
+
 def require_shape(vectors: npt.NDArray[Any], fingerprint: ModelFingerprint, *, count: int) -> None:
     """Raises `Misconfigured` when these are not `count` vectors of the model's dimension."""
     if vectors.shape != (count, fingerprint.dimension):

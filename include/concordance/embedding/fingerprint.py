@@ -33,8 +33,8 @@ def fingerprint_of(model_dir: str | Path, *, backend: str, name: str = "", revis
     """
     folder = Path(model_dir)
     _check_layout(folder)
-    modules = _json(folder / "modules.json")
-    config = _json(folder / "config.json")
+    modules = read_json(folder / "modules.json")
+    config = read_json(folder / "config.json")
     return ModelFingerprint(
         name=name or str(config.get("_name_or_path") or "unnamed"),
         revision=revision or str(config.get("transformers_version") or "unknown"),
@@ -72,7 +72,7 @@ def _dimension(folder: Path, modules: list[dict[str, Any]], config: dict[str, An
         path = folder / str(module.get("path", "")) / "config.json"
         if not module.get("path") or not path.is_file():
             continue
-        found = _json(path)
+        found = read_json(path)
         dimension = (
             found.get("out_features") or found.get("word_embedding_dimension") or found.get("embedding_dimension")
         ) or dimension
@@ -82,7 +82,7 @@ def _dimension(folder: Path, modules: list[dict[str, Any]], config: dict[str, An
 def _window(folder: Path, config: dict[str, Any]) -> int:
     """Tokens of one text that the model reads, special tokens included."""
     path = folder / "sentence_bert_config.json"
-    window = _json(path).get("max_seq_length") if path.is_file() else None
+    window = read_json(path).get("max_seq_length") if path.is_file() else None
     return _positive(window or config.get("max_position_embeddings"), "its window in tokens", folder)
 
 
@@ -92,7 +92,8 @@ def _positive(value: object, what: str, folder: Path) -> int:
     return value
 
 
-def _json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """A configuration file: a list of objects for modules.json, else an object. Raises `Misconfigured`."""
     try:
         if path.stat().st_size > _MAX_CONFIGURATION_BYTES:
             raise Misconfigured(f"{path} is too large for a configuration file: copy the model again")
@@ -120,8 +121,7 @@ def _module_folders(folder: Path, modules: list[dict[str, Any]]) -> list[Path]:
 def _files_digest(folder: Path, module_folders: list[Path]) -> str:
     digests = {}
     for path in _deciding_files(folder, module_folders):
-        stat = path.stat()
-        digests[path.relative_to(folder).as_posix()] = _file_digest(str(path), stat.st_size, stat.st_mtime_ns)
+        digests[path.relative_to(folder).as_posix()] = file_digest(path)
     return ids.digest(digests)
 
 
@@ -131,6 +131,12 @@ def _deciding_files(folder: Path, module_folders: list[Path]) -> Iterator[Path]:
         for path in sorted(place.iterdir()):
             if path.suffix in _DECIDING_SUFFIXES and not path.name.startswith(".") and path.is_file():
                 yield path
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex; remembered in this process by size and modification time."""
+    stat = path.stat()
+    return _file_digest(str(path), stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from concordance.embedding.backends import open_embedder, tokenizer_folder
+from concordance.embedding.backends import open_embedder, packaged_or_configured, runtime_of, tokenizer_folder
 from concordance.embedding.port import Embedder
+from concordance.embedding.prepared import folder_of, read_prepared
 from concordance.errors import Misconfigured
 from concordance.model import IndexVersion, ModelFingerprint
 from concordance.settings import Settings
@@ -112,6 +113,43 @@ def version_models(versions: Sequence[IndexVersion], settings: Settings) -> list
     return [found(version) for version in versions]
 
 
+@dataclass(frozen=True, slots=True)
+class NamedModel:
+    """A model that the settings name: what would run it (empty: nothing), where it is prepared and how near that is to
+    torch (empty: nowhere), and what is wrong."""
+
+    model: str
+    runs_with: str
+    prepared: str
+    fault: str
+
+    def as_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def named_model(settings: Settings) -> NamedModel:
+    """What these settings lead to, without loading any weights."""
+    if settings.embedding_backend == "hash":
+        return NamedModel(named(open_embedder(settings).fingerprint), "hashing", "", "")
+    try:
+        _, source = packaged_or_configured(settings)
+    except Misconfigured as error:
+        return NamedModel(settings.model_dir or "the packaged model", "", "", str(error))
+    name, runs_with, prepared, fault = named(source), "", "", ""
+    try:
+        place = folder_of(source, precision=settings.embedding_precision, models_dir=settings.models_dir)
+        found = read_prepared(place)
+        prepared = "" if found is None else f"{place} (cosine to torch {found.least_cosine:.7f})"
+    except Misconfigured as error:
+        fault = str(error)
+    try:
+        embedder = open_embedder(settings)
+        name, runs_with = named(embedder.fingerprint), runtime_of(embedder)
+    except Misconfigured as error:
+        fault = str(error)
+    return NamedModel(name, runs_with, prepared, fault)
+
+
 def named(fingerprint: ModelFingerprint) -> str:
     """A model, for people: what differs between two of them."""
     return (
@@ -123,4 +161,5 @@ def named(fingerprint: ModelFingerprint) -> str:
 
 def _advice(fingerprint: ModelFingerprint) -> str:
     place = str(fingerprint.dimension) if fingerprint.backend == "hash" else "<its folder>"
-    return f"add {fingerprint.backend}={place} to AIRFLOW__CONCORDANCE__KEPT_MODELS"
+    kind = fingerprint.backend if fingerprint.precision == "fp32" else f"{fingerprint.backend}-{fingerprint.precision}"
+    return f"add {kind}={place} to AIRFLOW__CONCORDANCE__KEPT_MODELS"

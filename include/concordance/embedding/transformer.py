@@ -1,4 +1,5 @@
-"""The sentence-transformers backend: a pinned model from a folder, offline, on the CPU.
+"""The sentence-transformers backend: a pinned model from a folder, offline, on the CPU or a GPU. It is the reference of
+prepared models, and what runs where there is none.
 
 `import sentence_transformers` takes 12 s and much memory, so it happens at the first `encode`, and never for the
 fingerprint. Texts beyond the model's window are cut there by the model (the chunker never makes one).
@@ -15,8 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from concordance.embedding.checks import check_vectors
-from concordance.embedding.fingerprint import fingerprint_of
+from concordance.embedding.checks import check_vectors, normalised
 from concordance.errors import Misconfigured, Terminal
 from concordance.model import ModelFingerprint
 from concordance.settings import Settings
@@ -30,12 +30,14 @@ BACKEND = "sentence-transformers"
 class SentenceTransformersEmbedder:
     """`Embedder` over a model folder. The model is loaded once, by the first call that needs it."""
 
-    def __init__(self, model_dir: str | Path, *, settings: Settings, name: str = "", revision: str = "") -> None:
-        """Raises `Misconfigured` when the folder does not hold a whole model."""
-        self._model_dir = Path(model_dir)
+    def __init__(
+        self, model_dir: Path, *, fingerprint: ModelFingerprint, settings: Settings, device: str = "cpu"
+    ) -> None:
+        self._model_dir = model_dir
+        self.device = device
         self._batch_texts = settings.embed_batch_texts
         self._pool_texts = settings.embed_pool_texts
-        self._fingerprint = fingerprint_of(model_dir, backend=BACKEND, name=name, revision=revision)
+        self._fingerprint = fingerprint
         self._model: SentenceTransformer | None = None
         self._loading = threading.Lock()
 
@@ -57,7 +59,7 @@ class SentenceTransformersEmbedder:
         encoded = np.concatenate([self._encode_pool(pool) for pool in pools])
         # The shape is checked before the norms divide, the norms after.
         if encoded.shape == (len(distinct), dimension):
-            encoded = _normalised(encoded)
+            encoded = normalised(encoded)
         check_vectors(encoded, dimension=dimension, count=len(distinct))
         row_of = {text: row for row, text in enumerate(distinct)}
         return np.ascontiguousarray(encoded[[row_of[text] for text in texts]])
@@ -89,7 +91,7 @@ class SentenceTransformersEmbedder:
 
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped upstream
         try:
-            model = SentenceTransformer(str(self._model_dir), device="cpu", local_files_only=True)
+            model = SentenceTransformer(str(self._model_dir), device=self.device, local_files_only=True)
         except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
             raise Misconfigured(
                 f"the model in {self._model_dir} cannot be loaded ({type(error).__name__}): copy the whole model to "
@@ -103,11 +105,3 @@ class SentenceTransformersEmbedder:
             )
         model.max_seq_length = self._fingerprint.window_tokens
         return model
-
-
-def _normalised(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Rows divided by their norms, in double precision; a row without a norm stays as it is, for the check to name."""
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-        usable = np.isfinite(norms) & (norms > 0)
-        return np.where(usable, vectors / np.where(usable, norms, 1.0), vectors).astype(np.float32)

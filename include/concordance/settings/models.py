@@ -10,13 +10,15 @@ HASH_DIMENSIONS = range(8, 65_537)  # at least one component for each place of a
 def model_settings(entry: str) -> dict[str, Any]:
     """The settings that one entry of `kept_models` stands for."""
     backend, _, place = (part.strip() for part in entry.partition("="))
-    if backend == "sentence-transformers":
-        return {"embedding_backend": backend, "model_dir": place}
+    if backend in ("sentence-transformers", "sentence-transformers-int8"):
+        precision = "int8" if backend.endswith("-int8") else "fp32"
+        return {"embedding_backend": "sentence-transformers", "model_dir": place, "embedding_precision": precision}
     if backend == "hash" and place.isdecimal() and int(place) in HASH_DIMENSIONS:
         return {"embedding_backend": backend, "hash_dimension": int(place)}
     raise ValueError(
-        f"{entry.strip()!r} is none of sentence-transformers=<folder>, sentence-transformers= (the packaged model) and "
-        f"hash=<dimension from {HASH_DIMENSIONS[0]} to {HASH_DIMENSIONS[-1]}>; write a comma between two"
+        f"{entry.strip()!r} is none of sentence-transformers=<folder>, sentence-transformers-int8=<folder> (an empty "
+        f"folder is the packaged model) and hash=<dimension from {HASH_DIMENSIONS[0]} to {HASH_DIMENSIONS[-1]}>; write "
+        "a comma between two"
     )
 
 

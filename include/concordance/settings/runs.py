@@ -47,6 +47,12 @@ class RunSettings(BaseModel):
     # embedding: frozen with the index version
     embedding_backend: str = Field("sentence-transformers", pattern="^(sentence-transformers|hash)$")
     model_dir: str = Field("", description="folder of the model; empty: the one that the pinned package carries")
+    embedding_precision: str = Field(
+        "fp32", pattern="^(fp32|int8)$", description="int8 is a model of its own: `python -m concordance model prepare`"
+    )
+    embedding_runtime: str = Field(
+        "auto", pattern="^(auto|openvino|torch)$", description="auto: a GPU, else the prepared model, else torch"
+    )
     hash_dimension: int = Field(
         384, ge=HASH_DIMENSIONS[0], le=HASH_DIMENSIONS[-1], description="components of a vector of the hash backend"
     )
@@ -55,8 +61,20 @@ class RunSettings(BaseModel):
         description="other models that kept index versions were built with: backend=folder, a comma between two, an "
         "empty folder for the packaged model, hash=dimension for the hash backend",
     )
-    embed_batch_texts: int = Field(32, ge=1, le=4096)
+    embed_batch_texts: int = Field(32, ge=1, le=4096, description="that torch encodes at once")
+    embed_batch_tokens: int = Field(
+        8192, ge=1, le=10_000_000, description="that the prepared model encodes at once, at most"
+    )
     embed_pool_texts: int = Field(2048, ge=1, le=1_000_000)
+    embed_probe_seconds: float = Field(
+        10, ge=0, le=600, description="for choosing threads and batches on a machine, once; 0: not at all"
+    )
+    prepare_seconds: float = Field(3600, ge=10, le=86_400, description="for preparing one model")
+    prepare_min_cosine: float = Field(
+        0.999999, ge=0, le=1, description="between a text's vector of the prepared model and of torch"
+    )
+    prepare_min_cosine_int8: float = Field(0.9, ge=0, le=1, description="likewise, of a model quantised to int8")
+    prepare_calibration_texts: int = Field(128, ge=8, le=10_000, description="that a quantisation looks at")
 
     # the run
     shard_bytes: int = Field(10_000_000, ge=1_000, le=10_000_000_000)

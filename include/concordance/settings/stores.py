@@ -26,6 +26,7 @@ class StoreSettings(BaseModel):
 
     # where things are
     state_dir: Path = Field(ROOT / ".concordance", description="state of the local stack and of the artefacts")
+    models_dir: Path = Field(ROOT / ".concordance" / "models", description="prepared models; shared by all states")
     sources_file: Path = Field(ROOT / "include" / "sources.toml", description="declaration of the sources")
     staging_url: str = Field("", description="artefacts, on any fsspec file system; empty: <state_dir>/staging")
 
