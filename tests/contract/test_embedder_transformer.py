@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(600)  # the first import of torch takes a minut
 @pytest.fixture(scope="session")
 def packaged_model() -> Iterator[Embedder]:
     before = {name: os.environ.get(name) for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")}
-    yield open_embedder(Settings(embed_batch_texts=4, embed_pool_texts=16))
+    yield open_embedder(Settings(embedding_runtime="torch", embed_batch_texts=4, embed_pool_texts=16))
     for name, value in before.items():
         if value is None:
             os.environ.pop(name, None)

@@ -139,7 +139,9 @@ class FaultyModel:
 
 
 def faulty(answer: np.ndarray | Exception, monkeypatch: pytest.MonkeyPatch) -> SentenceTransformersEmbedder:
-    embedder = SentenceTransformersEmbedder(model_folder(SETTINGS), settings=SETTINGS)
+    folder = model_folder(SETTINGS)
+    fingerprint = fingerprint_of(folder, backend="test")
+    embedder = SentenceTransformersEmbedder(folder, fingerprint=fingerprint, settings=SETTINGS)
     monkeypatch.setattr(embedder, "_load", lambda: FaultyModel(answer))
     return embedder
 

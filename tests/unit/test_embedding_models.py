@@ -81,6 +81,7 @@ def test_a_kept_model_that_is_away_keeps_no_other_from_being_found() -> None:
     [
         ({"precision": "int8"}, "add hash=16 to AIRFLOW__CONCORDANCE__KEPT_MODELS"),
         ({"backend": "sentence-transformers"}, "add sentence-transformers=<its folder> to"),
+        ({"backend": "sentence-transformers", "precision": "int8"}, "add sentence-transformers-int8=<its folder> to"),
     ],
 )
 def test_a_model_that_is_nowhere_is_refused_with_what_to_set_and_what_could_not_be_opened(

@@ -161,5 +161,6 @@ def named(fingerprint: ModelFingerprint) -> str:
 
 def _advice(fingerprint: ModelFingerprint) -> str:
     place = str(fingerprint.dimension) if fingerprint.backend == "hash" else "<its folder>"
-    kind = fingerprint.backend if fingerprint.precision == "fp32" else f"{fingerprint.backend}-{fingerprint.precision}"
+    quantised = fingerprint.precision == "int8" and fingerprint.backend != "hash"
+    kind = f"{fingerprint.backend}-int8" if quantised else fingerprint.backend
     return f"add {kind}={place} to AIRFLOW__CONCORDANCE__KEPT_MODELS"

@@ -1,0 +1,112 @@
+"""What a prepared model gains: rates against bare torch, a query, the first search of a process, memory.
+
+The texts are chunks that the product cuts from READMEs of installed packages. Both sides encode the same ones in one
+process, warm, in turns. `python -m bench.encoding` runs this file alone; `PAIRS` and `CHUNKS` change its size.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import metadata
+
+from bench.figures import Figure, median_of, paired, seconds
+
+from concordance.chunking.splitter import Chunker
+from concordance.chunking.tokens import load_tokenizer
+from concordance.embedding import Embedder, model_folder, open_embedder
+from concordance.embedding.preparing import prepare
+from concordance.settings import Settings
+from support.chunking import index_settings
+
+PAIRS = int(os.environ.get("PAIRS", "5"))
+CHUNKS = int(os.environ.get("CHUNKS", "256"))
+QUERY = "MERGE nodes in a graph database from Python"
+MEMORY_CHUNKS = 1_000
+
+# Peak resident memory of a process that loads the prepared model and encodes what it reads.
+_ENCODING = """
+import resource, sys
+from concordance.embedding import open_embedder
+from concordance.settings import Settings
+open_embedder(Settings(embedding_runtime="openvino")).encode(sys.stdin.read().split("\\0"))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+# What a search needs of a model, from a process that is new: imports, loading, one query.
+_FIRST_QUERY = """
+from concordance.embedding import open_embedder
+from concordance.settings import Settings
+open_embedder(Settings(embedding_runtime="openvino")).encode(["a query"])
+"""
+
+
+def measure() -> list[Figure]:
+    """All figures of encoding. Prepares both precisions where that is not done."""
+    texts = chunks(CHUNKS)
+    fp32, int8 = (_prepared(precision) for precision in ("fp32", "int8"))
+    bare = Bare()
+    for embedder in (fp32, int8):
+        embedder.encode(texts)  # loads, and probes a machine without a profile
+    bare(texts[:32])
+    return [
+        paired(
+            "prepared fp32 / bare torch", lambda: fp32.encode(texts), lambda: bare(texts), pairs=PAIRS, bound="<= 0.9"
+        ),
+        paired(
+            "prepared int8 / bare torch", lambda: int8.encode(texts), lambda: bare(texts), pairs=PAIRS, bound="<= 0.55"
+        ),
+        median_of(
+            "one query, loaded", [1000 * seconds(lambda: fp32.encode([QUERY])) for _ in range(50)], "ms", "<= 15"
+        ),
+        median_of("first query of a process", [seconds(_first_query) for _ in range(PAIRS)], "s"),
+        Figure(f"peak memory of encoding {MEMORY_CHUNKS:,} chunks", _peak_mb(chunks(MEMORY_CHUNKS)), "MB", "<= 1000"),
+    ]
+
+
+def chunks(count: int) -> list[str]:
+    """So many different texts of chunks, spread over all packages that are installed."""
+    chunker = Chunker(index_settings(), load_tokenizer(model_folder(Settings())))
+    found: set[str] = set()
+    for each in sorted(metadata.distributions(), key=lambda each: each.name):
+        text = str(each.metadata.json.get("description", ""))
+        found.update(chunk.text for chunk in chunker.chunks(text, title=each.name, max_chunks=20))
+        if len(found) >= 4 * count:
+            break
+    ordered = sorted(found)
+    return ordered[:: max(len(ordered) // count, 1)][:count]
+
+
+def _prepared(precision: str) -> Embedder:
+    settings = Settings(embedding_runtime="openvino", embedding_precision=precision)
+    prepare(settings)
+    return open_embedder(settings)
+
+
+class Bare:
+    """`SentenceTransformer.encode` as its documentation shows it."""
+
+    def __init__(self) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        self._model = SentenceTransformer(str(model_folder(Settings())), device="cpu", local_files_only=True)
+
+    def __call__(self, texts: list[str]) -> object:
+        return self._model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+
+
+def _first_query() -> None:
+    subprocess.run([sys.executable, "-c", _FIRST_QUERY], check=True)
+
+
+def _peak_mb(texts: list[str]) -> float:
+    ended = subprocess.run(
+        [sys.executable, "-c", _ENCODING], input="\0".join(texts), check=True, capture_output=True, text=True
+    )
+    return float(ended.stdout)
+
+
+if __name__ == "__main__":
+    for figure in measure():
+        first, third = figure.quartiles
+        print(f"{figure.name}: {figure.value:.3f} {figure.unit} ({first:.3f} to {third:.3f}) {figure.bound}")
