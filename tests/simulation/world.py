@@ -69,8 +69,8 @@ _LOCKED = ("vectors.sweep", "graph.sweep", "generation.swept.before", "vectors.e
 
 
 def quick_settings(settings: Settings) -> Settings:
-    """Small chunks, and no waiting between the attempts of one call."""
-    small = {"retry_wait_seconds": 0.0, "chunk_min_tokens": 16, "chunk_max_tokens": 40}
+    """Small chunks, no waiting between the attempts of one call, and one thread for each attempt."""
+    small = {"retry_wait_seconds": 0.0, "chunk_min_tokens": 16, "chunk_max_tokens": 40, "read_ahead_documents": 0}
     return settings.model_copy(update={**small, **KEPT_SHORTLY})
 
 

@@ -1,16 +1,19 @@
-"""Parses documents in a confined child process.
+"""Parses documents in confined child processes.
 
     with Parser(settings) as parser:
         parsed = parser.parse(raw)
 
-One child serves many documents. A document that kills or hangs it is refused with its reason and the next one gets a
-new child. A death, or an answer that is none, is blamed on a document only when the child had read no other before:
+Several threads may parse at once: each call has a child to itself, one that is free or, up to `parser_processes`, a new
+one. One child serves many documents. A document that kills or hangs it is refused with its reason and the next one gets
+a new child. A death, or an answer that is none, is blamed on a document only when the child had read no other before:
 what an earlier one left behind must not condemn it, so it is tried once more in a fresh child.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from queue import LifoQueue
 from types import TracebackType
 from typing import Any, Self
 
@@ -37,16 +40,20 @@ _ADVICE = {
 
 
 class Parser:
-    """`command` replaces the child's program; see `ConfinedChild`."""
+    """`command` replaces the children's program; see `ConfinedChild`."""
 
     def __init__(self, settings: Settings, *, command: Sequence[str] | None = None) -> None:
         self._max_document_bytes = settings.max_document_bytes
         self._limits = {name: getattr(settings, name) for name in Limits._fields}
         self._recycle_bytes = settings.parser_memory_bytes // 2
-        self._child = ConfinedChild(settings, command=command)
+        self._children = [ConfinedChild(settings, command=command) for _ in range(settings.parser_processes)]
+        # The last one that was used is the next: a caller that parses one after another has one child.
+        self._free: LifoQueue[ConfinedChild] = LifoQueue()
+        for child in reversed(self._children):
+            self._free.put(child)
 
     def __enter__(self) -> Self:
-        self._child.start()
+        self._children[0].start()
         return self
 
     def __exit__(
@@ -55,18 +62,19 @@ class Parser:
         self.close()
 
     def close(self) -> None:
-        """End the child. A later document starts a new one."""
-        self._child.stop()
+        """End the children; nobody may parse meanwhile. A later document starts a new one."""
+        for child in self._children:
+            child.stop()
 
     @property
     def restrictions(self) -> tuple[Restriction, ...]:
-        """What confines the child on this machine, and what cannot, once it was started."""
-        return self._child.restrictions
+        """What confines a child on this machine, and what cannot, once the first was started."""
+        return self._children[0].restrictions
 
     @property
     def child_pid(self) -> int | None:
-        """The process id of the running child."""
-        return self._child.pid
+        """The process id of the first child, while it runs."""
+        return self._children[0].pid
 
     def parse(self, raw: RawDocument) -> ParsedDocument:
         """The document as Markdown. Raises `PoisonDocument` with a `Reason`; the parser can be used on."""
@@ -78,18 +86,27 @@ class Parser:
                 "or raise max_document_bytes",
                 reason=Reason.TOO_LARGE,
             )
-        header, body = self._ask(raw)
-        if "reason" in header:
-            raise _poison(raw.uri, str(header["reason"]), str(header.get("detail", "")))
-        parsed = _checked(header, body, title=raw.title)
-        if parsed is None:
-            self._child.stop()
-            raise _poison(raw.uri, Reason.PARSER_FAILED, "its parser answered with something that is no answer")
-        return parsed
+        with self._a_free_child() as child:
+            header, body = self._ask(child, raw)
+            if "reason" in header:
+                raise _poison(raw.uri, str(header["reason"]), str(header.get("detail", "")))
+            parsed = _checked(header, body, title=raw.title)
+            if parsed is None:
+                child.stop()
+                raise _poison(raw.uri, Reason.PARSER_FAILED, "its parser answered with something that is no answer")
+            return parsed
 
-    def _ask(self, raw: RawDocument) -> tuple[dict[str, Any], bytes]:
-        if self._child.resident_bytes > self._recycle_bytes:
-            self._child.stop()
+    @contextmanager
+    def _a_free_child(self) -> Iterator[ConfinedChild]:
+        child = self._free.get()
+        try:
+            yield child
+        finally:
+            self._free.put(child)
+
+    def _ask(self, child: ConfinedChild, raw: RawDocument) -> tuple[dict[str, Any], bytes]:
+        if child.resident_bytes > self._recycle_bytes:
+            child.stop()
         request = {
             "media_type": raw.media_type,
             "name": raw.uri[-255:],
@@ -97,10 +114,10 @@ class Parser:
             "correlation_id": correlation.current_id(),
         }
         while True:
-            served = self._child.served
+            served = child.served
             try:
-                header, body = self._child.ask(request, raw.content)
-                _tell(header, child=self._child.pid, size_bytes=len(raw.content))
+                header, body = child.ask(request, raw.content)
+                _tell(header, child=child.pid, size_bytes=len(raw.content))
                 return header, body
             except ChildEnded as ended:
                 log.warning("the parser's process ended", reason=str(ended.reason), size_bytes=len(raw.content))

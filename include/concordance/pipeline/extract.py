@@ -6,7 +6,8 @@ becomes depends on nothing but its own bytes and metadata and on what is frozen 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -15,13 +16,24 @@ from concordance import fault_points, ids
 from concordance.chunking.splitter import Chunker
 from concordance.chunking.tokens import load_tokenizer
 from concordance.errors import PoisonDocument
-from concordance.model import Chunk, Entity, IndexVersion, Link, PlanEntry, RawDocument, Reason, Rejection
+from concordance.model import (
+    Chunk,
+    Entity,
+    IndexVersion,
+    Link,
+    ParsedDocument,
+    PlanEntry,
+    RawDocument,
+    Reason,
+    Rejection,
+)
 from concordance.operations import correlation
 from concordance.parsing.boilerplate import strip_blocks
 from concordance.parsing.links import resolve_links
 from concordance.parsing.parser import Parser
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.ahead import ahead
 from concordance.pipeline.barred import take_back_erased, without_erased
 from concordance.pipeline.counted import count_work
 from concordance.pipeline.fingerprint import fingerprint_under, source_digest
@@ -127,6 +139,21 @@ def rehearsed(plan: PlanReference, shard: int, adapters: Adapters) -> Extracted 
 
 
 @dataclass(frozen=True, slots=True)
+class _Opened:
+    """A document as its source gave it, and as Markdown; the entry has the stamp of what was read."""
+
+    entry: PlanEntry
+    raw: RawDocument
+    parsed: ParsedDocument
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    entry: PlanEntry
+    poison: PoisonDocument
+
+
+@dataclass(frozen=True, slots=True)
 class _Extractor:
     """What turns one raw document into its rows; all of it is frozen with the index version."""
 
@@ -137,9 +164,24 @@ class _Extractor:
     chunker: Chunker
     settings: Settings
 
-    def rows(self, entry: PlanEntry, raw: RawDocument) -> tuple[Row, list[Row]]:
-        """Raises `PoisonDocument` when the document has no text, or its parser refuses it."""
-        parsed = self.parser.parse(raw)
+    def open(self, entry: PlanEntry) -> _Opened | _Refused:
+        """Read and parse: what waits for the source and the parser's process, in several threads at once."""
+        with correlation.bound(document_id=str(entry.document_id)):
+            try:
+                raw = self.source.read(entry.uri)
+                check_count(raw, max_names=self.settings.max_names_per_document)
+                raw = with_clean_names(raw)
+                if raw.stamp is not None:
+                    # What was read is what is loaded, or rejected, under its own stamp: the listing's may be of
+                    # something else by now, which would then never be read.
+                    entry = replace(entry, stamp=raw.stamp)
+                return _Opened(entry, raw, self.parser.parse(raw))
+            except PoisonDocument as poison:
+                return _Refused(entry, poison)
+
+    def rows(self, opened: _Opened) -> tuple[Row, list[Row]]:
+        """Raises `PoisonDocument` when the document has no text."""
+        entry, raw, parsed = opened.entry, opened.raw, opened.parsed
         markdown = strip_blocks(parsed.markdown, self.frozen.boilerplate)
         chunks = self.chunker.chunks(markdown, title=parsed.title, max_chunks=self.settings.max_chunks_per_document)
         if not chunks:
@@ -214,17 +256,29 @@ def extract_entries(
         chunker=Chunker(version.settings, load_tokenizer(adapters.tokenizer_folder_of(version))),
         settings=settings,
     )
-    for number, (entry, outcome) in enumerate(_each(entries, source, extractor)):
-        if number % _RENEWED_EVERY_DOCUMENTS == 0:
-            renew()
-        if isinstance(outcome, PoisonDocument):
-            extracted.rejections.append(
-                Rejection(entry.document_id, "extract", Reason(outcome.reason), str(outcome), entry.stamp)
-            )
-        else:
-            extracted.documents.append(outcome[0])
-            extracted.chunks.extend(outcome[1])
+    opening = ahead(extractor.open, entries, count=settings.read_ahead_documents, threads=settings.parser_processes)
+    with closing(opening):
+        for number, opened in enumerate(opening):
+            if number % _RENEWED_EVERY_DOCUMENTS == 0:
+                renew()
+            _add(extracted, opened, extractor)
     return extracted
+
+
+def _add(extracted: Extracted, opened: _Opened | _Refused, extractor: _Extractor) -> None:
+    entry = opened.entry
+    try:
+        if isinstance(opened, _Refused):
+            raise opened.poison
+        with correlation.bound(document_id=str(entry.document_id)):
+            document, chunks = extractor.rows(opened)
+    except PoisonDocument as poison:
+        extracted.rejections.append(
+            Rejection(entry.document_id, "extract", Reason(poison.reason), str(poison), entry.stamp)
+        )
+    else:
+        extracted.documents.append(document)
+        extracted.chunks.extend(chunks)
 
 
 def _quarantine(
@@ -234,32 +288,6 @@ def _quarantine(
     with fault_points.around("plan.quarantine"):
         adapters.ledger.plans.quarantine(plan.plan_id, rejections, rejected_under=under)
     tell_rejected(rejections, source=plan.source)
-
-
-def _each(
-    entries: list[PlanEntry], source: Source, extractor: _Extractor
-) -> Iterator[tuple[PlanEntry, PoisonDocument | tuple[Row, list[Row]]]]:
-    for entry in entries:
-        # Only while it is read: what a generator binds would be bound for its caller as well.
-        with correlation.bound(document_id=str(entry.document_id)):
-            read = _read(entry, source, extractor)
-        yield read
-
-
-def _read(
-    entry: PlanEntry, source: Source, extractor: _Extractor
-) -> tuple[PlanEntry, PoisonDocument | tuple[Row, list[Row]]]:
-    try:
-        raw = source.read(entry.uri)
-        check_count(raw, max_names=extractor.settings.max_names_per_document)
-        raw = with_clean_names(raw)
-        if raw.stamp is not None:
-            # What was read is what is loaded, or rejected, under its own stamp: the listing's may be of something
-            # else by now, which would then never be read.
-            entry = replace(entry, stamp=raw.stamp)
-        return entry, extractor.rows(entry, raw)
-    except PoisonDocument as poison:
-        return entry, poison
 
 
 def _pair(entity: Entity) -> list[str]:

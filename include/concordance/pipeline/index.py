@@ -24,6 +24,7 @@ from concordance.parsing import PARSER_REVISION
 from concordance.parsing.boilerplate import recurring_blocks
 from concordance.parsing.parser import Parser
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.ahead import ahead
 from concordance.settings import Settings
 from concordance.sources.port import Source
 
@@ -218,6 +219,12 @@ def _sample(source: Source, parser: Parser, settings: Settings) -> Iterator[str]
     uris = heapq.nsmallest(
         settings.boilerplate_sample_documents, (listed.uri for listed in source.list()), key=ids.text_digest
     )
-    for uri in uris:
+
+    def markdown(uri: str) -> str | None:
         with contextlib.suppress(PoisonDocument):
-            yield parser.parse(source.read(uri)).markdown
+            return parser.parse(source.read(uri)).markdown
+        return None
+
+    reading = ahead(markdown, uris, count=settings.read_ahead_documents, threads=settings.parser_processes)
+    with contextlib.closing(reading):
+        yield from (text for text in reading if text is not None)

@@ -31,6 +31,10 @@ class RunSettings(BaseModel):
     parser_cpu_seconds: int = Field(60, ge=1, le=3600, description="of a document")
     parser_timeout_seconds: float = Field(60, gt=0, le=3600, description="of a document")
     parser_open_files: int = Field(64, ge=16, le=1_000)
+    parser_processes: int = Field(2, ge=1, le=64, description="that read documents at once, each within these limits")
+    read_ahead_documents: int = Field(
+        8, ge=0, le=1_000, description="read and parsed while one before them is cut; 0: all in one thread, in turn"
+    )
 
     # chunking: frozen with the index version
     chunk_min_tokens: int = Field(120, ge=16, le=4096)

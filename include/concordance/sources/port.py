@@ -22,8 +22,8 @@ class Source(Protocol):
         """
 
     def read(self, uri: str) -> RawDocument:
-        """The document's bytes and metadata. Raises `PoisonDocument` (`unreadable`, `empty`, `too_large`), or
-        `Unavailable` when the source itself does not answer."""
+        """The document's bytes and metadata; several threads may read at once. Raises `PoisonDocument` (`unreadable`,
+        `empty`, `too_large`), or `Unavailable` when the source itself does not answer."""
 
     def names(self) -> Iterator[Entity]:
         """The names that this source declares for entity linking (the gazetteer)."""
