@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -13,7 +13,9 @@ Item = TypeVar("Item")
 Done = TypeVar("Done")
 
 
-def ahead(work: Callable[[Item], Done], items: Iterable[Item], *, count: int, threads: int) -> Iterator[Done]:
+def ahead(
+    work: Callable[[Item], Done], items: Iterable[Item], *, count: int, threads: int
+) -> Generator[Done, None, None]:
     """`work` of each item, in the order of the items, done for at most `count` of them before the caller asks.
 
     `count` 0: each in the caller's own thread, when it is asked for. An error is raised in the place of its item. To be

@@ -189,7 +189,10 @@ def _digest(text: str) -> str:
 
 def _folded(text: str) -> str:
     """The text without case, accents and runs of spaces."""
-    decomposed = unicodedata.normalize("NFKD", ids.normalise_name(text))
+    normalised = ids.normalise_name(text)
+    if normalised.isascii():
+        return normalised
+    decomposed = unicodedata.normalize("NFKD", normalised)
     return "".join(character for character in decomposed if not unicodedata.combining(character))
 
 
