@@ -7,8 +7,8 @@ vector is not finite, of unit norm and of the model's dimension sends its docume
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import numpy as np
@@ -36,6 +36,7 @@ from concordance.slices import slices
 from concordance.staging import Artefact
 
 _LOOKUP_TEXTS = 1000
+_READ_ROWS = 2000
 
 
 @timed
@@ -55,13 +56,34 @@ def embed(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, set
     return embedded
 
 
-@dataclass(slots=True)
 class _Vectors:
-    """By text digest: the vector and whether it was copied; and the texts that have none."""
+    """The vectors of some texts, by digest: each in its row of one matrix, so that none is held twice."""
 
-    kept: dict[str, Vector] = field(default_factory=dict)
-    copied: set[str] = field(default_factory=set)
-    refused: set[str] = field(default_factory=set)
+    def __init__(self, digests: Iterable[str], dimension: int) -> None:
+        self.digests = sorted(digests)
+        self.rows = {digest: row for row, digest in enumerate(self.digests)}
+        self.matrix = np.zeros((len(self.digests), dimension), dtype=np.float32)
+        self.is_kept = np.zeros(len(self.digests), dtype=np.bool_)
+        self.is_copied = np.zeros(len(self.digests), dtype=np.bool_)
+        self.refused: set[str] = set()
+        """Texts whose vector is none."""
+
+    def keep(self, digest: str, vector: Vector, *, is_copied: bool) -> None:
+        row = self.rows[digest]
+        self.matrix[row] = vector
+        self.is_kept[row], self.is_copied[row] = True, is_copied
+
+    def missing(self) -> list[str]:
+        """The texts that have no vector yet, in the order of their digests."""
+        return [digest for digest, is_kept in zip(self.digests, self.is_kept, strict=True) if not is_kept]
+
+    def table(self, *, model: str, canaries: npt.NDArray[np.float32] | None) -> pa.Table:
+        """What is kept, as the artefact's rows."""
+        is_whole = bool(self.is_kept.all())
+        matrix = self.matrix if is_whole else self.matrix[self.is_kept]
+        digests = [self.digests[row] for row in np.flatnonzero(self.is_kept)]
+        table = tables.vectors_table(digests, matrix, model=model, canaries=canaries)
+        return table.append_column("is_copied", pa.array(self.is_copied[self.is_kept], type=pa.bool_()))
 
 
 def _make(
@@ -73,36 +95,39 @@ def _make(
     adapters: Adapters,
     settings: Settings,
 ) -> Artefact:
-    chunks = tables.from_parquet(
-        adapters.staging.read(shard.chunks), columns=["document_id", "text_digest", "text"]
-    ).to_pylist()
-    rejected = {str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id)}
-    texts = {row["text_digest"]: row["text"] for row in chunks if row["document_id"] not in rejected}
-    vectors, embedder = _Vectors(), adapters.embedder_of(version)
+    texts = _texts(plan, shard, adapters)
+    vectors, embedder = _Vectors(texts, version.settings.model.dimension), adapters.embedder_of(version)
     for known in read_beside(plan, version, adapters=adapters):
-        _copy_known(vectors, [digest for digest in texts if digest not in vectors.kept], known, adapters)
-    unknown = sorted(texts.keys() - vectors.kept.keys(), key=lambda digest: (-len(texts[digest]), digest))
+        _copy_known(vectors, known, adapters)
+    unknown = sorted(vectors.missing(), key=lambda digest: (-len(texts[digest]), digest))
     for pool in slices(unknown, settings.embed_pool_texts):
         # Encoding is the longest stage: the run must not lose its source meanwhile.
         adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
         _encode(vectors, pool, texts, embedder, source=plan.source)
     if vectors.refused:
-        _quarantine(plan, shard, chunks, vectors.refused, version, adapters=adapters, settings=settings)
-    digests = sorted(vectors.kept)
-    dimension = version.settings.model.dimension
-    matrix = np.array([vectors.kept[digest] for digest in digests], dtype=np.float32).reshape(len(digests), dimension)
-    table = tables.vectors_table(
-        digests,
-        matrix,
-        model=embedder.fingerprint.digest,
-        canaries=_canaries(version, adapters) if unknown else None,
-    )
-    is_copied = pa.array([digest in vectors.copied for digest in digests], type=pa.bool_())
-    content = tables.table_to_parquet(table.append_column("is_copied", is_copied))
-    made = adapters.staging.put("vectors", inputs, content, rows=len(digests), suffix=".parquet")
-    documents = {UUID(row["document_id"]) for row in chunks}
+        _quarantine(plan, shard, vectors.refused, version, adapters=adapters, settings=settings)
+    table = vectors.table(model=embedder.fingerprint.digest, canaries=_canaries(version, adapters) if unknown else None)
+    made = adapters.staging.put("vectors", inputs, tables.table_to_parquet(table), rows=len(table), suffix=".parquet")
+    documents = {UUID(document) for document in _column(shard.chunks, "document_id", adapters)}
     take_back_erased([made, shard.chunks, shard.documents], documents, adapters=adapters)
     return made
+
+
+def _texts(plan: PlanReference, shard: ShardReference, adapters: Adapters) -> dict[str, str]:
+    """The shard's different texts by digest, without those of documents that are rejected."""
+    rejected = {str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id)}
+    content = adapters.staging.read(shard.chunks)
+    texts: dict[str, str] = {}
+    for batch in tables.batches(content, rows=_READ_ROWS, columns=["document_id", "text_digest", "text"]):
+        for row in batch.to_pylist():
+            if row["document_id"] not in rejected:
+                texts.setdefault(row["text_digest"], row["text"])
+    return texts
+
+
+def _column(artefact: Artefact, name: str, adapters: Adapters) -> set[str]:
+    """The different values of one column."""
+    return set(tables.from_parquet(adapters.staging.read(artefact), columns=[name]).column(0).unique().to_pylist())
 
 
 def _canaries(version: IndexVersion, adapters: Adapters) -> npt.NDArray[np.float32] | None:
@@ -115,18 +140,17 @@ def _canaries(version: IndexVersion, adapters: Adapters) -> npt.NDArray[np.float
         return None
 
 
-def _copy_known(vectors: _Vectors, digests: Sequence[str], version: IndexVersion, adapters: Adapters) -> None:
+def _copy_known(vectors: _Vectors, version: IndexVersion, adapters: Adapters) -> None:
     """Copy the vectors of texts that a current chunk embeds already; one swept meanwhile is simply encoded again."""
-    for page in slices(digests, _LOOKUP_TEXTS):
+    dimension = version.settings.model.dimension
+    for page in slices(vectors.missing(), _LOOKUP_TEXTS):
         with adapters.ledger.snapshot() as snapshot:
             known = snapshot.known_texts(version, page)
         stored = adapters.vectors.vectors(version, list(known.values()))
         for digest, chunk_id in known.items():
             vector = stored.get(chunk_id)
-            dimension = version.settings.model.dimension
             if vector is not None and vector.shape == (dimension,) and not bad_rows(vector[np.newaxis]):
-                vectors.kept[digest] = vector
-                vectors.copied.add(digest)
+                vectors.keep(digest, vector, is_copied=True)
 
 
 def _encode(
@@ -150,13 +174,12 @@ def _encode(
         if row in bad:
             vectors.refused.add(digest)
         else:
-            vectors.kept[digest] = matrix[row]
+            vectors.keep(digest, matrix[row], is_copied=False)
 
 
 def _quarantine(
     plan: PlanReference,
     shard: ShardReference,
-    chunks: list[dict[str, str]],
     refused: set[str],
     version: IndexVersion,
     *,
@@ -167,7 +190,11 @@ def _quarantine(
         adapters.staging.read(shard.documents), columns=["document_id", "stamp"]
     ).to_pylist()
     stamps = {row["document_id"]: row["stamp"] for row in documents}
-    poisoned = sorted({row["document_id"] for row in chunks if row["text_digest"] in refused})
+    content = adapters.staging.read(shard.chunks)
+    chunks = tables.from_parquet(
+        content, filters=[("text_digest", "in", sorted(refused))], columns=["document_id"]
+    ).to_pylist()
+    poisoned = sorted({row["document_id"] for row in chunks})
     detail = f"{version.settings.model.name} gave no finite unit vector for one of its texts"
     rejections = [
         Rejection(UUID(key), "embed", Reason.BAD_VECTOR, detail, stamps[key], shard.chunks.path) for key in poisoned

@@ -19,6 +19,7 @@ from concordance.model import Action, PlanEntry, Reason, Rejection
 if TYPE_CHECKING:
     import pandas as pd
 
+_GROUP_ROWS = 8192
 _MODEL, _CANARIES = b"concordance.model", b"concordance.canaries"
 
 PLAN = pa.schema(
@@ -98,7 +99,8 @@ def to_parquet(rows: Iterable[dict[str, Any]], schema: pa.Schema) -> bytes:
 
 def table_to_parquet(table: pa.Table) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    # Groups, so that neither who writes nor who reads a slice at a time holds a large artefact twice.
+    pq.write_table(table, sink, compression="zstd", row_group_size=_GROUP_ROWS)
     return sink.getvalue()
 
 
@@ -106,9 +108,14 @@ def from_parquet(content: bytes, *, filters: Any = None, columns: list[str] | No
     return pq.read_table(io.BytesIO(content), filters=filters, columns=columns)
 
 
+def batches(content: bytes, *, rows: int, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The artefact's rows in order, at most `rows` at once."""
+    yield from pq.ParquetFile(io.BytesIO(content)).iter_batches(batch_size=rows, columns=columns)
+
+
 def frames(content: bytes, *, rows: int, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
     """The artefact's rows in order, at most `rows` at once."""
-    for batch in pq.ParquetFile(io.BytesIO(content)).iter_batches(batch_size=rows, columns=columns):
+    for batch in batches(content, rows=rows, columns=columns):
         yield batch.to_pandas()
 
 

@@ -1,0 +1,133 @@
+"""A cold run against the encoder alone: the whole pipeline on empty stores / bare `SentenceTransformer.encode`.
+
+READMEs of installed packages go through plan, extract, embed, load, publish and the gates between, without Airflow, on
+the embedded stores; then the same chunk texts go through sentence-transformers as anybody would call it, in as many
+threads. Ratios of pairs, whose sides take turns in going first. `precision` is the pipeline's: the bare side is always
+torch in single precision. The run's time by stage, and how much of it is not the encoder's, come from its own metrics.
+`python -m bench.cold [PAIRS] [SETTING=VALUE ...]` runs this file alone.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench.figures import Figure, median_of, seconds
+from bench.pipeline import stack
+
+from concordance.embedding.backends import model_folder
+from concordance.operations import telemetry
+from concordance.pipeline import tables
+from concordance.pipeline.adapters import Adapters, open_adapters
+from concordance.pipeline.references import RunRequest
+from concordance.pipeline.run import ingest
+from concordance.settings import Settings, load_settings
+
+PAIRS = 5
+DOCUMENTS = 80  # some 1,500 chunks
+MIN_CHARACTERS, MAX_CHARACTERS = 4_000, 20_000
+BOUNDS = {"fp32": "<= 0.9", "int8": "<= 0.55"}
+ENCODING = "embed.encoding"
+
+
+def measure(pairs: int = PAIRS, *, precision: str = "fp32", **overrides: Any) -> list[Figure]:
+    """All figures of a cold run with the packaged model in this precision."""
+    import great_expectations.expectations  # noqa: F401 - its import is not what is compared
+
+    overrides = {"embedding_backend": "sentence-transformers", **_of_precision(precision), **overrides}
+    ratios, outside, by_stage = [], [], Counter[str]()
+    bare, texts = _Bare(), list[str]()
+    for number in range(pairs):
+        # The texts are known when the first run has cut them.
+        alone = bare.seconds(texts) if number % 2 else 0.0
+        with stack(**overrides) as (settings, folder):
+            _write_corpus(folder / "corpus")
+            taken, encoding, stages, texts = _cold_run(settings)
+        alone = alone or bare.seconds(texts)
+        ratios.append(taken / alone)
+        outside.append(1 - encoding / taken)
+        by_stage.update(stages)
+        print(f"pair {number + 1} of {pairs}: {ratios[-1]:.3f}, outside {outside[-1]:.3f}", file=sys.stderr, flush=True)
+    return [
+        Figure(f"cold run, {precision}, chunks", len(texts), "chunks"),
+        median_of(f"cold run, {precision} / bare encoding", ratios, "x", BOUNDS[precision]),
+        median_of(f"cold run, {precision}, share outside the encoder", outside, "x", "<= 0.15"),
+        *(Figure(f"  {stage}, mean", taken / pairs, "s") for stage, taken in by_stage.items()),
+    ]
+
+
+def _of_precision(precision: str) -> dict[str, str]:
+    """The settings that ask for it; single precision is what there is without them."""
+    return {} if precision == "fp32" else {"embedding_precision": precision}
+
+
+def _write_corpus(folder: Path) -> None:
+    """The first packages by name whose README is of a common size: always the same ones for one lock."""
+    texts = {each.name: each.metadata.json.get("description", "") for each in metadata.distributions()}
+    fitting = [(name, text) for name, text in texts.items() if MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS]
+    for name, text in sorted(fitting)[:DOCUMENTS]:
+        (folder / f"{name}.md").write_text(text)
+
+
+class _Bare:
+    """The packaged model as anybody would load it, warm."""
+
+    def __init__(self) -> None:
+        from sentence_transformers import SentenceTransformer
+
+        folder = model_folder(load_settings(environment={}))
+        self._model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        self._model.encode(["a text that wakes it up"])
+
+    def seconds(self, texts: list[str]) -> float:
+        return seconds(lambda: self._model.encode(texts, show_progress_bar=False, normalize_embeddings=True))
+
+
+class _Stages(telemetry.NoBackend):
+    """A metrics backend that keeps how long each stage took, and the encoder."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+
+    def timing(self, name: str, milliseconds: float, tags: Mapping[str, str]) -> None:
+        if name in ("stage.duration", ENCODING):
+            self.seconds[tags["stage"] if name == "stage.duration" else ENCODING] += milliseconds / 1000
+
+
+def _cold_run(settings: Settings) -> tuple[float, float, dict[str, float], list[str]]:
+    """Seconds of a first run, of its encoder, and by stage; and the texts of its chunks. The first version is made
+    in it; the model's loading is left out, on both sides."""
+    stages = _Stages()
+    with open_adapters(settings) as adapters:
+        adapters.embedder.encode(["a text that wakes it up"])
+        before = telemetry.use(stages)
+        try:
+            started = time.perf_counter()
+            ingest(RunRequest("corpus", "bench-cold", approved=True), adapters=adapters, settings=settings)
+            taken = time.perf_counter() - started
+        finally:
+            telemetry.use(before)
+        return taken, stages.seconds.pop(ENCODING), dict(stages.seconds), list(_texts(adapters))
+
+
+def _texts(adapters: Adapters) -> Iterator[str]:
+    """The texts of all chunks that the run cut."""
+    for _, content in adapters.staging.contents("chunks"):
+        yield from tables.from_parquet(content, columns=["text"]).column(0).to_pylist()
+
+
+def main(arguments: Sequence[str]) -> None:
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    pairs = [int(argument) for argument in arguments if "=" not in argument]
+    for figure in measure(*pairs, **given):
+        low, high = figure.quartiles
+        print(f"{figure.name:60} {figure.value:10,.3f} [{low:.3f}, {high:.3f}] {figure.unit:8} {figure.bound}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
