@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from concordance.model import IndexVersion
@@ -69,3 +71,19 @@ def test_what_a_language_rejected_is_tried_again_once_the_source_declares_others
 
 def replace_languages(declaration: SourceDeclaration, *languages: str) -> SourceDeclaration:
     return declaration.model_copy(update={"languages": languages})
+
+
+def test_an_artefact_of_several_groups_and_one_of_an_older_release_say_the_same() -> None:
+    count = 10_000
+    vectors = np.random.default_rng(7).standard_normal((count, 4)).astype(np.float32)
+    digests = [f"{number:064x}" for number in range(count)]
+    table = tables.vectors_table(digests, vectors, model="m" * 64, canaries=vectors[:2])
+    content, older = tables.table_to_parquet(table), io.BytesIO()
+    pq.write_table(table, older, compression="zstd")
+    assert pq.ParquetFile(io.BytesIO(content)).num_row_groups > 1
+    for each in (content, older.getvalue()):
+        found = tables.vectors_by_digest(each)
+        assert list(found) == digests
+        assert np.array_equal(np.stack(list(found.values())), vectors)
+        assert tables.made_by(each)[0] == "m" * 64
+        assert [len(batch) for batch in tables.batches(each, rows=4_000)] == [4_000, 4_000, 2_000]
