@@ -25,6 +25,8 @@ from support.waiting import wait_for
 REQUIRE = "CONCORDANCE_REQUIRE_NEO4J"
 FETCH_SECONDS = 900
 START_SECONDS = 180
+# Small enough for a test to reach, large enough for every honest batch of the tests.
+TRANSACTION_BYTES = 16 * 1024 * 1024
 _HERE = Path(__file__).parent / "neo4j"
 _POM = _HERE / "pom.xml"
 
@@ -73,7 +75,7 @@ def _fetch(target: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Settings]:
+def running(folder: Path, *, transaction_bytes: int = TRANSACTION_BYTES) -> Iterator[Settings]:
     """A server with its data in `folder`; yields settings that lead to it, with a password of its own."""
     (port,) = free_ports(1)
     classpath = str(jars() / "*")
@@ -82,7 +84,10 @@ def running(folder: Path) -> Iterator[Settings]:
     launcher = ["java", *quick, "-cp", classpath, str(_HERE / "Neo4jServer.java")]
     with (folder / "neo4j.log").open("wb") as log:
         process = subprocess.Popen(
-            [*launcher, str(folder / "home"), str(port)], stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+            [*launcher, str(folder / "home"), str(port), str(transaction_bytes)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
     try:
         password = secrets.token_urlsafe(24)

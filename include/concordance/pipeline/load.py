@@ -3,6 +3,10 @@
 A batch: begin in the ledger (lease, token, generations) - graph - vectors - read both back - verified in the ledger.
 Rows are written once and carry their generation in their ids; nothing of it is visible before publish. A process that
 dies anywhere in here leaves rubbish that nobody sees, and the next attempt writes the same rows again.
+
+With two lanes (`load_lanes`) a batch goes through these steps in the same order under its own lease and token, only
+the next one begins and is written into the graph meanwhile, as another task's might. When a batch fails, the one that
+was begun behind it gives its lease back as well.
 """
 
 from __future__ import annotations
@@ -24,9 +28,11 @@ from concordance.model import GenerationKey, GraphBatch, IndexVersion, Reason, R
 from concordance.operations import telemetry
 from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.batching import batches, prepared
 from concordance.pipeline.counted import count_work
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.isolation import Refusal, write_isolating
+from concordance.pipeline.lanes import in_lanes
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.read_back import compare_stores, expected_of
 from concordance.pipeline.references import PlanReference, ShardReference
@@ -58,11 +64,21 @@ def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, sett
     content = adapters.staging.read(shard.vectors)
     index.require_vectors_of(version, tables.made_by(content)[0])
     vectors = tables.vectors_by_digest(content)
-    batches = _batches(_prepared(shard, rejected, adapters, tenant=tenant, source=plan.source), settings.batch_chunks)
-    for ordinal, documents in enumerate(batches):
+    documents = prepared(shard, rejected, adapters, tenant=tenant, source=plan.source)
+
+    def begin(batch: tuple[int, Sequence[PreparedDocument]]) -> _InGraph:
+        ordinal, documents = batch
         adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
         batch_id = ids.batch_id(plan_id=plan.plan_id, shard=shard.shard, ordinal=ordinal)
-        loaded = _await_lease(loading.batch, settings)(batch_id, documents, vectors)
+        return _await_lease(loading.into_graph, settings)(batch_id, documents, vectors)
+
+    for loaded in in_lanes(
+        enumerate(batches(documents, settings.batch_chunks)),
+        begin,
+        loading.to_the_end,
+        lanes=settings.load_lanes,
+        abandon=loading.abandon,
+    ):
         evidence += loaded.evidence
         written.update(loaded.written)
     content = tables.to_parquet(sorted(evidence, key=lambda row: str(row["document_id"])), tables.EVIDENCE)
@@ -102,6 +118,18 @@ class _Loaded:
 
 
 @dataclass(frozen=True, slots=True)
+class _InGraph:
+    """A batch in the graph, or, where `begun` says so, verified by an earlier attempt. No request goes on after `until`
+    (monotonic seconds)."""
+
+    batch_id: UUID
+    begun: Begun
+    documents: Sequence[PreparedDocument]
+    named: list[NamedDocument]
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Loading:
     """What all batches of one attempt share. `holder` names the attempt to the ledger's leases, `chunks` the artefact
     that is loaded."""
@@ -113,30 +141,52 @@ class _Loading:
     holder: str
     chunks: str
 
-    def batch(self, batch_id: UUID, documents: Sequence[PreparedDocument], vectors: dict[str, Vector]) -> _Loaded:
-        """One batch, top to bottom."""
-        ledger, until = self.adapters.ledger, time.monotonic() + self.settings.lease_seconds
+    def into_graph(self, batch_id: UUID, documents: Sequence[PreparedDocument], vectors: dict[str, Vector]) -> _InGraph:
+        """The first half of a batch: its lease, its generations, and its rows in the graph."""
+        until = time.monotonic() + self.settings.lease_seconds
         manifests = [document.manifest() for document in documents]
         with fault_points.around("batch.begin"):
-            begun = ledger.batches.begin(batch_id, plan_id=self.plan.plan_id, manifests=manifests, holder=self.holder)
+            begun = self.adapters.ledger.batches.begin(
+                batch_id, plan_id=self.plan.plan_id, manifests=manifests, holder=self.holder
+            )
         if begun.is_verified:
-            return self._loaded_before(documents)
-        try:
+            return _InGraph(batch_id, begun, documents, [], until)
+        with self._releasing(batch_id, begun):
             named = [
                 self._name(document, begun, vectors)
                 for document in documents
                 if document.document_id in begun.generations
             ]
-            named = self._write_graph(batch_id, begun, named, until)
-            named = self._write_vectors(batch_id, begun, named, until)
+            return _InGraph(batch_id, begun, documents, self._write_graph(batch_id, begun, named, until), until)
+
+    def to_the_end(self, batch: _InGraph) -> _Loaded:
+        """The second half: its points, both stores read back, verified."""
+        batch_id, begun = batch.batch_id, batch.begun
+        if begun.is_verified:
+            return self._loaded_before(batch.documents)
+        with self._releasing(batch_id, begun):
+            named = self._write_vectors(batch_id, begun, batch.named, batch.until)
             evidence = self._read_back(named)
             with fault_points.around("batch.verified"):
-                ledger.batches.verified(batch_id, begun.token)
-        except ConcordanceError:
-            with fault_points.around("batch.release"):
-                ledger.batches.release(batch_id, begun.token)
-            raise
+                self.adapters.ledger.batches.verified(batch_id, begun.token)
         return _Loaded.of(evidence, {document.row.document_id: document.graph for document in named})
+
+    def abandon(self, batch: _InGraph, error: BaseException) -> None:
+        """The batch before it failed with `error`: the next attempt need not wait for this one's lease either."""
+        if isinstance(error, ConcordanceError) and not batch.begun.is_verified:
+            self._release(batch.batch_id, batch.begun)
+
+    @contextmanager
+    def _releasing(self, batch_id: UUID, begun: Begun) -> Iterator[None]:
+        try:
+            yield
+        except ConcordanceError:
+            self._release(batch_id, begun)
+            raise
+
+    def _release(self, batch_id: UUID, begun: Begun) -> None:
+        with fault_points.around("batch.release"):
+            self.adapters.ledger.batches.release(batch_id, begun.token)
 
     def _name(self, document: PreparedDocument, begun: Begun, vectors: dict[str, Vector]) -> NamedDocument:
         return name(
@@ -208,7 +258,7 @@ class _Loading:
             ]
             for document in documents
         }
-        evidence = compare_stores(self.version, expected, adapters=self.adapters)
+        evidence = compare_stores(self.version, expected, adapters=self.adapters, lanes=self.settings.load_lanes)
         missing = [row for row in evidence if not row["digests_agree"]]
         # What was erased while it was written is cleared away at once: it drops out, the others go on.
         erased = self.adapters.ledger.erased([UUID(row["document_id"]) for row in missing]) if missing else set()
@@ -226,7 +276,7 @@ class _Loading:
         with self.adapters.ledger.snapshot() as snapshot:
             loaded = [row for row in snapshot.loaded_of(self.plan.plan_id) if row.document_id in wanted]
             expected = expected_of(snapshot, self.version, loaded)
-        evidence = compare_stores(self.version, expected, adapters=self.adapters)
+        evidence = compare_stores(self.version, expected, adapters=self.adapters, lanes=self.settings.load_lanes)
         version = self.version.version
         graphs = {
             key.document_id: graph_rows(wanted[key.document_id], key.generation, index_version=version)[1]
@@ -254,34 +304,7 @@ def _writing(store: Store, rows: int) -> Iterator[None]:
     telemetry.count("store.rows", rows, store=store)
 
 
-def _prepared(
-    shard: ShardReference, rejected: set[UUID], adapters: Adapters, *, tenant: str, source: str
-) -> Iterator[PreparedDocument]:
-    chunks: dict[str, list[dict[str, Any]]] = {}
-    for chunk in tables.from_parquet(adapters.staging.read(shard.chunks)).to_pylist():
-        chunks.setdefault(chunk["document_id"], []).append(chunk)
-    for fields in tables.from_parquet(adapters.staging.read(shard.documents)).to_pylist():
-        document_id = UUID(fields["document_id"])
-        if document_id not in rejected:
-            ordered = sorted(chunks.get(fields["document_id"], ()), key=lambda chunk: chunk["ordinal"])
-            yield PreparedDocument(document_id, tenant, source, fields, ordered)
-
-
-def _batches(documents: Iterator[PreparedDocument], batch_chunks: int) -> Iterator[list[PreparedDocument]]:
-    """Whole documents, about `batch_chunks` chunks a batch; a larger document is a batch of its own."""
-    batch: list[PreparedDocument] = []
-    size = 0
-    for document in documents:
-        if batch and size + len(document.chunks) > batch_chunks:
-            yield batch
-            batch, size = [], 0
-        batch.append(document)
-        size += len(document.chunks)
-    if batch:
-        yield batch
-
-
-def _await_lease(work: Callable[..., _Loaded], settings: Settings) -> Callable[..., _Loaded]:
+def _await_lease(work: Callable[..., _InGraph], settings: Settings) -> Callable[..., _InGraph]:
     """Wait for another attempt's lease, for at most two leases: the one of a worker that died ends by itself."""
     return tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(Leased),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from concordance.ledger.reading import Snapshot
 from concordance.model import GenerationKey, IndexVersion, StoredChunk
 from concordance.operations import telemetry
+from concordance.operations.correlation import Threads
 from concordance.pipeline.adapters import Adapters
 from concordance.resilience import Store
 
 Expected = Mapping[GenerationKey, Sequence[StoredChunk]]
+Found = Mapping[GenerationKey, set[StoredChunk]]
 
 
 def expected_of(snapshot: Snapshot, version: IndexVersion, generations: Sequence[GenerationKey]) -> Expected:
@@ -22,13 +25,22 @@ def expected_of(snapshot: Snapshot, version: IndexVersion, generations: Sequence
     return expected
 
 
-def compare_stores(version: IndexVersion, expected: Expected, *, adapters: Adapters) -> list[dict[str, Any]]:
-    """One row a generation (`tables.EVIDENCE`): how many chunks are expected and there, and if they are the same."""
-    with telemetry.timer("store.read_back", store=Store.GRAPH):
-        in_graph = _by_generation(adapters.graph.read_back(version, list(expected)))
+def compare_stores(
+    version: IndexVersion, expected: Expected, *, adapters: Adapters, lanes: int = 1
+) -> list[dict[str, Any]]:
+    """One row a generation (`tables.EVIDENCE`): how many chunks are expected and there, and if they are the same.
+
+    With two `lanes` both stores are read at the same time.
+    """
     wanted = [chunk.chunk_id for chunks in expected.values() for chunk in chunks]
-    with telemetry.timer("store.read_back", store=Store.VECTORS):
-        in_vectors = _by_generation(adapters.vectors.read_back(version, wanted))
+    if lanes == 1:
+        in_graph = _in_graph(version, list(expected), adapters)
+        in_vectors = _in_vectors(version, wanted, adapters)
+    else:
+        with Threads(1, thread_name_prefix="read-back") as lane:
+            beside = lane.submit(_in_vectors, version, wanted, adapters)
+            in_graph = _in_graph(version, list(expected), adapters)
+            in_vectors = beside.result()
     return [
         {
             "document_id": str(key.document_id),
@@ -40,6 +52,16 @@ def compare_stores(version: IndexVersion, expected: Expected, *, adapters: Adapt
         }
         for key, chunks in expected.items()
     ]
+
+
+def _in_graph(version: IndexVersion, generations: Sequence[GenerationKey], adapters: Adapters) -> Found:
+    with telemetry.timer("store.read_back", store=Store.GRAPH):
+        return _by_generation(adapters.graph.read_back(version, generations))
+
+
+def _in_vectors(version: IndexVersion, chunk_ids: Sequence[UUID], adapters: Adapters) -> Found:
+    with telemetry.timer("store.read_back", store=Store.VECTORS):
+        return _by_generation(adapters.vectors.read_back(version, chunk_ids))
 
 
 def _by_generation(chunks: Sequence[StoredChunk]) -> dict[GenerationKey, set[StoredChunk]]:

@@ -67,6 +67,9 @@ class StoreSettings(BaseModel):
         le=31_536_000,
         description="rows that could be swept for so long, and artefacts that nothing refers to, make a verify unsound",
     )
+    load_lanes: int = Field(
+        1, ge=1, le=2, description="2: a batch goes into the graph beside the vectors of the one before it"
+    )
     upsert_points: int = Field(256, ge=1, le=10_000)
     upsert_bytes: int = Field(16 * 1024 * 1024, ge=65_536, le=32 * 1024 * 1024)
     hnsw_threshold_kb: int = Field(
