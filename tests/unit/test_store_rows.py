@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from dataclasses import replace
@@ -13,11 +14,11 @@ from hypothesis import strategies as st
 
 from concordance import ids
 from concordance.errors import Corrupt
-from concordance.model import GraphBatch
+from concordance.model import GraphBatch, Point
 from concordance.stores import cypher
 from concordance.stores.checks import check_batch
-from concordance.stores.graph_rows import write_queries
-from concordance.stores.point_bodies import upsert_bodies
+from concordance.stores.graph_rows import parts, write_queries
+from concordance.stores.point_bodies import Encoded
 from support.index_rows import Written, graph_batch, index_version, points
 
 VERSION = index_version(12)
@@ -82,7 +83,7 @@ def test_bodies_carry_every_point_once_and_stay_below_the_limits(
 ) -> None:
     document = Written("a", texts=["x" * length for length in lengths])
     sent = points(VERSION, document)
-    bodies = list(upsert_bodies(sent, max_points=max_points, max_bytes=max_bytes))
+    bodies = _bodies(sent, max_points=max_points, max_bytes=max_bytes)
     rows = []
     for count, body in bodies:
         decoded = json.loads(body)
@@ -96,9 +97,54 @@ def test_bodies_carry_every_point_once_and_stay_below_the_limits(
         assert ids.text_digest(row["payload"]["text"]) == point.text_digest
 
 
+def _bodies(sent: list[Point], *, max_points: int, max_bytes: int) -> list[tuple[int, bytes]]:
+    encoded = Encoded(sent)
+    bodies = []
+    while (made := encoded.body(max_points=max_points, max_bytes=max_bytes))[0]:
+        bodies.append(made)
+        encoded.drop(made[0])
+    return bodies
+
+
+def test_a_request_that_has_to_be_repeated_may_carry_less_and_no_point_is_lost_or_sent_on() -> None:
+    sent = points(VERSION, Written("a", texts=[f"text {number}" for number in range(10)]))
+    encoded = Encoded(sent, over=True)
+    first = encoded.body(max_points=8, max_bytes=65_536)
+    assert encoded.body(max_points=8, max_bytes=65_536) == first
+    arrived = []
+    for most in (3, 8, 8):
+        count, body = encoded.body(max_points=most, max_bytes=65_536)
+        arrived += [row["id"] for row in json.loads(body)["points"]]
+        encoded.drop(count)
+    assert arrived == [str(point.chunk_id) for point in sent]
+
+
+@given(
+    weights=st.lists(st.integers(0, 3_000), max_size=60),
+    sizes=st.lists(st.integers(1, 20), min_size=1),
+    max_bytes=st.integers(1_000, 8_000),
+)
+def test_rows_go_in_parts_of_the_size_that_is_asked_for_each_and_of_bounded_bytes(
+    weights: list[int], sizes: list[int], max_bytes: int
+) -> None:
+    rows = [{"key": str(at), "properties": {"text": "ä" * weight, "live": False}} for at, weight in enumerate(weights)]
+    wanted = itertools.cycle(sizes)
+    asked: list[int] = []
+
+    def most() -> int:
+        asked.append(next(wanted))
+        return asked[-1]
+
+    cut = list(parts(rows, most, max_bytes=max_bytes))
+    assert [row for part in cut for row in part] == rows
+    for part, size in zip(cut, asked, strict=True):
+        assert 0 < len(part) <= size
+        assert len(part) == 1 or sum(2 * len(row["properties"]["text"]) for row in part) <= max_bytes
+
+
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_any_valid_text_survives_its_body(text: str) -> None:
-    ((_, body),) = upsert_bodies(points(VERSION, Written("a", texts=(text,))), max_points=1, max_bytes=65_536)
+    ((_, body),) = _bodies(points(VERSION, Written("a", texts=(text,))), max_points=1, max_bytes=65_536)
     assert json.loads(body)["points"][0]["payload"]["text"] == text
 
 

@@ -70,6 +70,14 @@ class StoreSettings(BaseModel):
     load_lanes: int = Field(
         1, ge=1, le=2, description="2: a batch goes into the graph beside the vectors of the one before it"
     )
+    write_answer_seconds: float = Field(
+        1, ge=0.05, le=60, description="what one request of a write should take: requests grow and shrink to it"
+    )
+    write_rows_min: int = Field(32, ge=1, le=1_000, description="of one request, however slow its store is")
+    graph_query_rows: int = Field(5_000, ge=1, le=20_000, description="of one query of a write, at most")
+    graph_query_bytes: int = Field(
+        8 * 1024 * 1024, ge=65_536, le=32 * 1024 * 1024, description="of texts in one query of a write, at most"
+    )
     upsert_points: int = Field(256, ge=1, le=10_000)
     upsert_bytes: int = Field(16 * 1024 * 1024, ge=65_536, le=32 * 1024 * 1024)
     hnsw_threshold_kb: int = Field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -40,6 +40,31 @@ def write_queries(version: IndexVersion, batch: GraphBatch) -> Iterator[tuple[st
     yield cypher.MERGE_DOCUMENT_ENTITIES, _document_entities(batch, key)
     yield cypher.MERGE_RELATIONS, _relations(batch, key)
     yield cypher.MERGE_LINKS, link_rows(version, batch.links)
+
+
+def parts(rows: Rows, most_rows: Callable[[], int], *, max_bytes: int) -> Iterator[Rows]:
+    """Consecutive parts of the rows: `most_rows`, which is asked anew for each part, and about `max_bytes` of texts.
+
+    A single row above `max_bytes` goes alone.
+    """
+    start = 0
+    while start < len(rows):
+        most, end, size = start + most_rows(), start, 0
+        while end < min(most, len(rows)):
+            size += _bytes_of_texts(rows[end])
+            if size > max_bytes and end > start:
+                break
+            end += 1
+        yield rows[start:end]
+        start = end
+
+
+def _bytes_of_texts(row: dict[str, Any]) -> int:
+    """What a node's row weighs; an edge's has short keys only."""
+    values = row.get("properties", {}).values()
+    texts = (text for value in values for text in (value if isinstance(value, list) else [value]))
+    # What cannot be encoded is refused by the driver, not here.
+    return sum(len(text.encode("utf-8", "surrogatepass")) for text in texts if isinstance(text, str))
 
 
 def _by(rows: Rows, *names: str) -> Rows:

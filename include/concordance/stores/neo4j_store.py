@@ -33,13 +33,23 @@ from concordance.model import (
 )
 from concordance.resilience import LostRace
 from concordance.settings import Settings
+from concordance.slices import slices
 from concordance.stores import cypher
 from concordance.stores import neo4j_reconcile as reconcile
 from concordance.stores import neo4j_versions as versions
 from concordance.stores.checks import check_batch, is_itself
 from concordance.stores.cypher_reconcile import DELETE_CHUNKS_BY_ID, READ_BACK, SET_DESCRIPTION, SHOW_DESCRIPTION
-from concordance.stores.graph_rows import Rows, document_rows, generation_rows, link_rows, settle_rows, write_queries
+from concordance.stores.graph_rows import (
+    Rows,
+    document_rows,
+    generation_rows,
+    link_rows,
+    parts,
+    settle_rows,
+    write_queries,
+)
 from concordance.stores.neo4j_transactions import Transactions, Work
+from concordance.stores.sizing import Sizing
 
 # One answer of the server comes within `graph_timeout_seconds`, also on a machine that has much else to do.
 ROWS_PER_QUERY = 1_000
@@ -52,6 +62,13 @@ class Neo4jGraph:
 
     def __init__(self, settings: Settings) -> None:
         self._bolt = Transactions(settings)
+        self._max_bytes = settings.graph_query_bytes
+        self._sizing = Sizing(
+            least=settings.write_rows_min,
+            most=settings.graph_query_rows,
+            start=ROWS_PER_QUERY,
+            wanted_seconds=settings.write_answer_seconds,
+        )
 
     @property
     def circuit(self) -> Circuit:
@@ -88,29 +105,37 @@ class Neo4jGraph:
 
     def write(self, version: IndexVersion, batch: GraphBatch, *, timeout_seconds: float) -> None:
         check_batch(batch)
-        queries = [(query, part) for query, rows in write_queries(version, batch) for part in _parts(rows)]
-        if not queries:
+        tables = [(query, rows) for query, rows in write_queries(version, batch) if rows]
+        if not tables:
             return
         what = f"writing {len(batch.chunks)} chunks of {len(batch.documents)} documents"
 
         def work(transaction: neo4j.Transaction) -> None:
-            for query, rows in queries:
-                result = transaction.run(query, rows=rows, version=version.version)
-                if query in cypher.COUNTED and _rows(result) != len(rows):
+            for query, rows in tables:
+                if self._run(transaction, query, rows, version=version.version) < len(rows):
                     raise LostRace(f"{what}: a sweep took a node of this batch away; nothing of it was applied")
-                result.consume()
 
         self._bolt.write(what, work, timeout_seconds=timeout_seconds)
 
     def write_links(self, version: IndexVersion, links: Sequence[LinkRow], *, timeout_seconds: float) -> None:
-        parts = list(_parts(link_rows(version, links)))
+        rows = link_rows(version, links)
+        if rows:
+            self._bolt.write(
+                f"writing {len(links)} links",
+                lambda transaction: self._run(transaction, cypher.MERGE_LINKS, rows),
+                timeout_seconds=timeout_seconds,
+            )
 
-        def work(transaction: neo4j.Transaction) -> None:
-            for rows in parts:
-                transaction.run(cypher.MERGE_LINKS, rows=rows).consume()
-
-        if parts:
-            self._bolt.write(f"writing {len(links)} links", work, timeout_seconds=timeout_seconds)
+    def _run(self, transaction: neo4j.Transaction, query: str, rows: Rows, **values: int) -> int:
+        """The query over all rows, in as many parts as the server answers in time. Returns how many rows it applied,
+        where the query counts them; else all."""
+        applied = 0
+        for part in parts(rows, lambda: self._sizing.rows, max_bytes=self._max_bytes):
+            with self._sizing.measured(len(part)):
+                result = transaction.run(query, rows=part, **values)
+                applied += _rows(result) if query in cypher.COUNTED else len(part)
+                result.consume()
+        return applied
 
     def settle(self, version: IndexVersion, documents: Sequence[DocumentRow], *, timeout_seconds: float) -> None:
         rows = settle_rows(version, documents)
@@ -144,30 +169,30 @@ class Neo4jGraph:
         )
 
     def read_back(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[StoredChunk]:
-        parts = list(_parts(generation_rows(version, generations)))
+        pages = list(slices(generation_rows(version, generations), ROWS_PER_QUERY))
 
         def work(transaction: neo4j.Transaction) -> list[StoredChunk]:
             return [
                 reconcile.stored_chunk(row, version)
-                for rows in parts
+                for rows in pages
                 for _, chunks in transaction.run(READ_BACK, rows=rows).values()
                 for row in chunks
             ]
 
-        return self._bolt.read(f"reading {len(generations)} generations back", work) if parts else []
+        return self._bolt.read(f"reading {len(generations)} generations back", work) if pages else []
 
     def generations_of(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[GenerationKey, int]:
-        parts = list(_parts(document_rows(version, document_ids)))
+        pages = list(slices(document_rows(version, document_ids), ROWS_PER_QUERY))
 
         def work(transaction: neo4j.Transaction) -> dict[GenerationKey, int]:
             found: Counter[GenerationKey] = Counter()
             for query in cypher.ROWS_OF_DOCUMENTS:
-                for rows in parts:
+                for rows in pages:
                     for document_id, number, count in transaction.run(query, rows=rows, version=version.version):
                         found[GenerationKey(UUID(document_id), number)] += count
             return dict(found)
 
-        return self._bolt.read(f"looking for rows of {len(document_ids)} documents", work) if parts else {}
+        return self._bolt.read(f"looking for rows of {len(document_ids)} documents", work) if pages else {}
 
     def chunks(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
         wanted = span or reconcile.EVERYTHING
@@ -336,11 +361,6 @@ def _runs(query: str, parameters: Mapping[str, Any] | None = None) -> Work[None]
         transaction.run(query, dict(parameters or {})).consume()
 
     return work
-
-
-def _parts(rows: Rows) -> Iterator[Rows]:
-    for start in range(0, len(rows), ROWS_PER_QUERY):
-        yield rows[start : start + ROWS_PER_QUERY]
 
 
 def _lock_documents(transaction: neo4j.Transaction, version: IndexVersion, rows: Rows) -> list[str]:

@@ -7,7 +7,9 @@ number of every vector first and encode a second time.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
 
 import pydantic_core
 
@@ -21,29 +23,37 @@ _OVER = b'{"points":['
 _TAIL = b"]}"
 
 
-def upsert_bodies(
-    points: Sequence[Point], *, max_points: int, max_bytes: int, over: bool = False
-) -> Iterator[tuple[int, bytes]]:
-    """Each request's number of points and its JSON body, at most `max_points` and `max_bytes` each; `over` what is
-    there, if so.
+class Encoded:
+    """Points on their way: encoded a request ahead, each once, and gone when the server has them."""
 
-    A single point above `max_bytes` goes alone: whether it is too large is for the server to say.
-    """
-    encoded: list[bytes] = []
-    size = len(_HEAD) + len(_TAIL)
-    for point in points:
-        row = pydantic_core.to_json(_row(point))
-        if encoded and (len(encoded) == max_points or size + len(row) + 1 > max_bytes):
-            yield len(encoded), _body(encoded, over)
-            encoded, size = [], len(_HEAD) + len(_TAIL)
-        encoded.append(row)
-        size += len(row) + 1
-    if encoded:
-        yield len(encoded), _body(encoded, over)
+    def __init__(self, points: Sequence[Point], *, over: bool = False) -> None:
+        """`over`: what is there is written over."""
+        self._coming = iter(points)
+        self._rows: deque[bytes] = deque()
+        self._head = _OVER if over else _HEAD
 
+    def body(self, *, max_points: int, max_bytes: int) -> tuple[int, bytes]:
+        """The next request's number of points and its JSON body; no points when all are gone.
 
-def _body(rows: list[bytes], over: bool) -> bytes:
-    return (_OVER if over else _HEAD) + b",".join(rows) + _TAIL
+        A single point above `max_bytes` goes alone: whether it is too large is for the server to say.
+        """
+        count, size = 0, len(self._head) + len(_TAIL)
+        while count < max_points and self._is_there(count):
+            size += len(self._rows[count]) + 1
+            if count and size > max_bytes:
+                break
+            count += 1
+        return count, self._head + b",".join(islice(self._rows, count)) + _TAIL
+
+    def _is_there(self, at: int) -> bool:
+        if at == len(self._rows):
+            self._rows.extend(pydantic_core.to_json(_row(point)) for point in islice(self._coming, 1))
+        return at < len(self._rows)
+
+    def drop(self, count: int) -> None:
+        """So many points of the next request are with the server."""
+        for _ in range(count):
+            self._rows.popleft()
 
 
 def _row(point: Point) -> dict[str, object]:

@@ -93,9 +93,9 @@ class Requests:
         index over many points takes its time."""
         self._send(Call(what, self.url, collection, Kind.SCHEMA), request, deadline or self._deadline())
 
-    def write(self, what: str, collection: str, request: Callable[[int], object], deadline: Deadline) -> None:
+    def write(self, what: str, collection: str, request: Callable[[int], T], deadline: Deadline) -> T:
         """Write points."""
-        self._send(Call(what, self.url, collection, Kind.WRITE), request, deadline)
+        return self._send(Call(what, self.url, collection, Kind.WRITE), request, deadline)
 
     def _send(self, call: Call, request: Callable[[int], T], deadline: Deadline) -> T:
         most = self._policy.call_timeout_seconds if call.kind is Kind.SCHEMA else self._policy.timeout_seconds

@@ -33,12 +33,13 @@ from concordance.model import (
 from concordance.settings import Settings
 from concordance.slices import slices
 from concordance.stores.checks import check_points, check_query
-from concordance.stores.point_bodies import upsert_bodies
+from concordance.stores.point_bodies import Encoded
 from concordance.stores.point_payloads import DENSE, SPARSE, place_of
 from concordance.stores.qdrant_collections import Collections
 from concordance.stores.qdrant_requests import IDS_PER_REQUEST, Deadline, Requests
 from concordance.stores.qdrant_rows import FOUND, SHOWN, hit, is_any_of, query_of
 from concordance.stores.qdrant_scan import checked_vectors, read_back, scan
+from concordance.stores.sizing import Sizing
 
 POINTS_PER_PAGE = 2_000
 DOCUMENTS_PER_FILTER = 200
@@ -51,8 +52,13 @@ class QdrantVectors:
         self._requests = Requests(settings)
         self._client = self._requests.client
         self._collections = Collections(self._requests, settings)
-        self._upsert_points = settings.upsert_points
         self._upsert_bytes = settings.upsert_bytes
+        self._sizing = Sizing(
+            least=settings.write_rows_min,
+            most=settings.upsert_points,
+            start=settings.upsert_points,
+            wanted_seconds=settings.write_answer_seconds,
+        )
         self._call_seconds = settings.call_timeout_seconds
 
     @property
@@ -122,17 +128,23 @@ class QdrantVectors:
 
     def _send(self, version: IndexVersion, points: Sequence[Point], deadline: Deadline, *, over: bool) -> None:
         check_points(points, dimension=version.settings.model.dimension)
-        most = {"max_points": self._upsert_points, "max_bytes": self._upsert_bytes}
-        for count, body in upsert_bodies(points, **most, over=over):
-            self._requests.write(
-                f"writing {count} points",
-                version.collection,
+        encoded = Encoded(points, over=over)
+
+        def request(seconds: int) -> int:
+            # Each attempt asks for the size anew: what was too much for the server in its time is sent in less.
+            count, body = encoded.body(max_points=self._sizing.rows, max_bytes=self._upsert_bytes)
+            with self._sizing.measured(count):
                 # The generated call sends bytes as they are.
-                lambda seconds, body=body: self._client.http.points_api.upsert_points(  # type: ignore[misc]
+                self._client.http.points_api.upsert_points(
                     version.collection, wait=True, timeout=seconds, point_insert_operations=body
-                ),
-                deadline,
-            )
+                )
+            return count
+
+        left = len(points)
+        while left:
+            sent = self._requests.write(f"writing some of {left} points", version.collection, request, deadline)
+            encoded.drop(sent)
+            left -= sent
 
     def settle(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
         wanted = {each.document_id: each.generation for each in sorted(generations)}
