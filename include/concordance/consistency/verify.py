@@ -1,10 +1,9 @@
 """`verify`: I1 to I4 and I8 over every index version that is kept, also while runs are going on.
 
-Each store is streamed in whatever order is cheap for it and folded into digests of some thousand ranges of chunk ids;
-only ranges that differ are read again, row by row. The stores are read for minutes while loads, publishes and sweeps go
-on, so what differs at first sight is only a suspect: it is a finding if it still holds against a newer snapshot. That
-is exact, because generation numbers are never used twice, what a generation wrote is immutable, and what is neither
-current nor on the dirty list stays so:
+The sets are compared in `verify_sets`, what the rows say in `verify_contents`. The stores are read for minutes while
+loads, publishes and sweeps go on, so what differs at first sight is only a suspect: it is a finding if it still holds
+against a newer snapshot. That is exact, because generation numbers are never used twice, what a generation wrote is
+immutable, and what is neither current nor on the dirty list stays so:
 
 - lost, altered: the generation is still current, so it was current when the row was missed;
 - unexpected: the generation is neither current nor dirty by now, and one of its rows is still there; or it was current
@@ -16,39 +15,23 @@ add generations that this snapshot does not name, and their rows make the range 
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
 
 from concordance.consistency import contents, invariants
-from concordance.consistency.buckets import Buckets, Fold, differing
-from concordance.consistency.confirm import confirmed, current_of
+from concordance.consistency.confirm import confirmed
 from concordance.consistency.contents import Damage
-from concordance.consistency.invariants import Finding, Kind, SetComparison, Store, Suspects
+from concordance.consistency.invariants import Finding, Kind, Store, Suspects
 from concordance.consistency.ports import AuditLedger
+from concordance.consistency.scope import Scope as Scope
+from concordance.consistency.verify_contents import Contents, vector_findings
+from concordance.consistency.verify_sets import Sets
 from concordance.errors import Misconfigured
-from concordance.ledger.reading import Promise
 from concordance.model import GenerationKey, IndexVersion, VectorFault
 from concordance.operations import telemetry
-from concordance.operations.correlation import Threads
 from concordance.staging import Staging
 from concordance.stores.ports import GraphStore, VectorStore
-
-STALE_AFTER_SECONDS = 86_400.0
-_MAX_VECTOR_FAULTS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """How much is read. `sampled`: so many ranges of chunk ids and documents, chosen by `rng`, instead of all;
-    `read_vectors`: every number of every vector, in all ranges that are read."""
-
-    sampled: int | None = None
-    read_vectors: bool = False
-    stale_after_seconds: float = STALE_AFTER_SECONDS
-    rng: random.Random = field(default_factory=random.SystemRandom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +175,15 @@ class _Verifying:
         gaps = self.vectors.schema_gaps(version)
         if any("missing" in gap and "collection" in gap for gap in gaps):
             return self._without_collection(version, gaps)
-        seen, moved, covered = self._sets(version)
+        seen, moved, covered = Sets(self.ledger, self.graph, self.vectors, self.scope).compared(version)
         with self.ledger.snapshot() as snapshot:
             overdue = snapshot.overdue(version, seconds=self.scope.stale_after_seconds)
             miscounted = snapshot.miscounted(version)
             counts = {Store.LEDGER.value: dict(snapshot.counts(version))}
         holding = confirmed(seen, version, ledger=self.ledger, graph=self.graph, vectors=self.vectors)
-        damages, covered["documents"] = self._documents(version)
-        faults, covered["vectors"] = self._vector_faults(version, covered)
+        said = Contents(self.ledger, self.graph, self.vectors, self.scope)
+        damages, covered["documents"] = said.documents(version)
+        faults, covered["vectors"] = said.vector_faults(version, covered)
         findings = [
             *invariants.gaps(Store.VECTORS, gaps),
             *invariants.set_findings(holding, seen.untracked),
@@ -207,14 +191,14 @@ class _Verifying:
             *invariants.stale(overdue),
             *invariants.duplicates(seen),
             *contents.findings(damages),
-            *_vector_findings(faults),
+            *vector_findings(faults),
             *self._description(version),
         ]
         if self.scope.sampled is None:
             counts[Store.GRAPH.value] = dict(self.graph.counts(version).rows)
             counts[Store.VECTORS.value] = dict(self.vectors.counts(version).rows)
             findings += invariants.orphans(self.graph.orphans(version))
-            findings += self._entities(version)
+            findings += said.entities(version)
         return VersionReport(
             version=version,
             findings=tuple(findings),
@@ -230,130 +214,6 @@ class _Verifying:
             damages=tuple(damages),
             vector_faults=tuple(faults),
         )
-
-    # --- I1 and I2 --------------------------------------------------------------------------------------------------
-
-    def _sets(self, version: IndexVersion) -> tuple[SetComparison, int, dict[str, int]]:
-        """What was seen, how many ranges differed only for a moment, and how much was covered."""
-        with self.ledger.snapshot() as snapshot:
-            buckets = Buckets(snapshot.counts(version)["chunks"])
-        seen = SetComparison()
-        if self.scope.sampled is not None:
-            chosen = sorted(self.scope.rng.sample(range(buckets.count), min(self.scope.sampled, buckets.count)))
-            for bucket in chosen:
-                self._read_rows(version, buckets, bucket, seen)
-            return seen, 0, {"ranges": len(chosen), "of_ranges": buckets.count}
-        suspicious = self._fold(version, buckets, seen)
-        rows, recovered = dict(seen.rows), dict(seen.recovered)
-        moved = sum(not self._read_rows(version, buckets, bucket, seen) for bucket in suspicious)
-        # What was read again was counted before.
-        seen.rows, seen.recovered = rows, recovered
-        return seen, moved, {"ranges": buckets.count, "of_ranges": buckets.count}
-
-    def _fold(self, version: IndexVersion, buckets: Buckets, seen: SetComparison) -> list[int]:
-        """The ranges in which the three differ at first sight. All three are read at once."""
-        with self.ledger.snapshot() as snapshot, Threads(2, thread_name_prefix="fold") as pool:
-            moving = frozenset(snapshot.in_flight(version))
-            # What is current belongs to the comparison, also while it waits to be settled.
-            left_out = moving - current_of(snapshot, version, moving)
-            of_graph = pool.submit(lambda: Fold(buckets).take(self.graph.scan(version), leave_out=left_out))
-            of_vectors = pool.submit(lambda: Fold(buckets).take(self.vectors.points(version), leave_out=left_out))
-            ledger = Fold(buckets).take(snapshot.committed(version))
-            folds = {Store.LEDGER: ledger, Store.GRAPH: of_graph.result(), Store.VECTORS: of_vectors.result()}
-        for store, fold in folds.items():
-            seen.rows[store] = fold.rows
-            seen.recovered[store] = fold.in_flight
-        return differing(folds[Store.LEDGER], folds[Store.GRAPH], folds[Store.VECTORS])
-
-    def _read_rows(self, version: IndexVersion, buckets: Buckets, bucket: int, seen: SetComparison) -> bool:
-        """Compare the rows of one range one by one; whether any of them is suspect."""
-        span, before = buckets.span(bucket), seen.suspected
-        with self.ledger.snapshot() as snapshot:
-            moving = frozenset(snapshot.in_flight(version))
-            rows = {
-                Store.LEDGER: list(snapshot.committed(version, span)),
-                Store.GRAPH: list(self.graph.chunks(version, span)),
-                Store.VECTORS: list(self.vectors.points(version, span)),
-            }
-            seen.fresh.clear()
-            invariants.compare_rows(
-                seen,
-                version=version,
-                ledger=rows[Store.LEDGER],
-                graph=rows[Store.GRAPH],
-                vectors=rows[Store.VECTORS],
-                in_flight=moving,
-            )
-            # By the same snapshot: what was not yet current in it may have been published since.
-            seen.was_current |= current_of(snapshot, version, seen.fresh)
-        for store, found in rows.items():
-            seen.rows[store] += len(found)
-        return seen.suspected > before
-
-    # --- I3 ---------------------------------------------------------------------------------------------------------
-
-    def _documents(self, version: IndexVersion) -> tuple[list[Damage], int]:
-        damages: list[Damage] = []
-        read = 0
-        for page in self._pages(version):
-            read += len(page)
-            if len(damages) < contents.MAX_TRACKED:
-                damages += contents.damaged_documents(version, page, self.graph)
-        return contents.confirmed(damages, self.ledger, version, self.graph), read
-
-    def _pages(self, version: IndexVersion) -> Iterable[Sequence[Promise]]:
-        if self.scope.sampled is None:
-            return contents.every_page(self.ledger, version)
-        return [self._some_documents(version, self.scope.sampled)]
-
-    def _some_documents(self, version: IndexVersion, wanted: int) -> list[Promise]:
-        found = {}
-        with self.ledger.snapshot() as snapshot:
-            for _ in range(wanted):
-                after = UUID(int=self.scope.rng.getrandbits(128))
-                # Behind the last document comes the first one: a draw never finds nothing where there is something.
-                drawn = snapshot.promises(version, after=after, limit=1)
-                for promise in drawn or snapshot.promises(version, after=UUID(int=0), limit=1):
-                    found[promise.key] = promise
-        return list(found.values())
-
-    def _entities(self, version: IndexVersion) -> list[Finding]:
-        altered = list(self.graph.altered_entities(version))
-        if not altered:
-            return []
-        what = "entities that are not the ones that their keys name"
-        return [Finding("I3", Kind.ALTERED, Store.GRAPH, len(altered), what, tuple(altered[: invariants.MAX_EXAMPLES]))]
-
-    # --- the vectors' numbers ---------------------------------------------------------------------------------------
-
-    def _vector_faults(self, version: IndexVersion, covered: dict[str, int]) -> tuple[list[VectorFault], int]:
-        """All of them if asked for; else those of one range, chosen anew each time."""
-        buckets = Buckets(covered["of_ranges"] * 256)
-        span = None
-        if not self.scope.read_vectors:
-            span = buckets.span(self.scope.rng.randrange(buckets.count))
-        faults: list[VectorFault] = []
-        read = 0
-        for fault in self.vectors.checked_vectors(version, span):
-            read += 1
-            if fault is not None and len(faults) < _MAX_VECTOR_FAULTS:
-                faults.append(fault)
-        return self._of_current(version, faults), read
-
-    def _of_current(self, version: IndexVersion, faults: list[VectorFault]) -> list[VectorFault]:
-        """Points of generations that are not current are nobody's: I1 judges them."""
-        if not faults:
-            return []
-        rows = {row.chunk_id: row for row in self.vectors.read_back(version, [fault.chunk_id for fault in faults])}
-        with self.ledger.snapshot() as snapshot:
-            current = current_of(snapshot, version, {invariants.generation_of(row) for row in rows.values()})
-        return [
-            fault
-            for fault in faults
-            if fault.chunk_id in rows and invariants.generation_of(rows[fault.chunk_id]) in current
-        ]
-
-    # --- the rest ---------------------------------------------------------------------------------------------------
 
     def _description(self, version: IndexVersion) -> list[Finding]:
         if self.graph.description(version) is not None:
@@ -395,20 +255,3 @@ class _Verifying:
             counts={Store.LEDGER.value: counts, Store.GRAPH.value: {}, Store.VECTORS.value: {}},
             covered={"ranges": 0, "of_ranges": 0, "documents": 0, "vectors": 0},
         )
-
-
-def _vector_findings(faults: Sequence[VectorFault]) -> list[Finding]:
-    grouped: dict[str, list[VectorFault]] = {}
-    for fault in faults:
-        grouped.setdefault(fault.what, []).append(fault)
-    return [
-        Finding(
-            "I3",
-            Kind.ALTERED,
-            Store.VECTORS,
-            len(found),
-            f"points with {what}",
-            tuple(f"chunk {fault.chunk_id}" for fault in found[: invariants.MAX_EXAMPLES]),
-        )
-        for what, found in sorted(grouped.items())
-    ]
