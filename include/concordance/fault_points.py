@@ -50,6 +50,7 @@ BUILD_EFFECTS = (
     "version.dropped",
     "publishing.hold",
     "publishing.go",
+    "vectors.defer",
     "vectors.hnsw",
     "vectors.drop",
     "graph.drop",

@@ -160,3 +160,22 @@ def test_the_driver_s_own_pool_is_as_large_as_the_setting(store: Store, opener: 
             assert adapter._client.http.client._client._transport._pool._max_connections == 7
     finally:
         adapter.close()
+
+
+def test_a_request_that_is_too_much_for_the_server_in_its_time_is_repeated_with_less() -> None:
+    version = index_version(dimension=192)
+    rows = points(version, Written("a", texts=[f"text {number}" for number in range(24)]))
+    with broken.serving(broken.http_that_takes_little) as server:
+        given = {
+            "qdrant_url": f"http://127.0.0.1:{server.port}",
+            "vectors_timeout_seconds": 1,
+            "retry_wait_seconds": 0.001,
+            "retry_wait_max_seconds": 0.001,
+            "write_answer_seconds": 0.05,
+            "write_rows_min": 4,
+        }
+        vectors = open_vectors(load_settings(given, environment={}))
+        vectors.upsert(version, rows, timeout_seconds=30)
+        vectors.close()
+    # All 24 at once got no answer; then 4, 8 and the other 12 did.
+    assert server.attempts == 4

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from qdrant_client import QdrantClient, models
 
 from concordance.errors import Misconfigured, OutcomeUnknown, Transient, Unavailable
-from concordance.model import IndexVersion
+from concordance.model import IndexState, IndexVersion
 from concordance.settings import Settings
 from concordance.stores import VectorStore, open_vectors
 from concordance.stores.point_payloads import digest_of_vectors
@@ -134,6 +134,29 @@ class TestEmbeddedVectors(VectorContract):
             config = raw.client.get_collection(wide.collection).config
             assert config.optimizer_config.indexing_threshold == 10_000
             assert config.hnsw_config.full_scan_threshold == 100
+        finally:
+            vectors.drop(wide, timeout_seconds=SECONDS)
+
+    def test_while_a_version_is_built_the_server_indexes_nothing_and_the_usual_threshold_comes_back(
+        self, vectors: VectorStore, raw: RawQdrant
+    ) -> None:
+        wide = index_version(dimension=WIDE)
+        vectors.prepare(wide)
+        try:
+            raw.client.update_collection(
+                wide.collection, optimizers_config=models.OptimizersConfigDiff(indexing_threshold=100)
+            )
+            vectors.defer_indexing(wide)
+            upsert(vectors, wide, Written("a", texts=[f"text {number}" for number in range(1_000)]))
+            found = raw.client.get_collection(wide.collection)
+            # All that there is to do is done, and no dense vector is indexed: sparse ones count as such from the start.
+            assert found.status == models.CollectionStatus.GREEN
+            assert found.indexed_vectors_count == 1_000
+            assert found.config.optimizer_config.indexing_threshold == 0
+            vectors.build_hnsw(wide, timeout_seconds=120)
+            assert vectors.index_state(wide) == IndexState(points=1_000, indexed=1_000)
+            config = raw.client.get_collection(wide.collection).config
+            assert config.optimizer_config.indexing_threshold == 10_000
         finally:
             vectors.drop(wide, timeout_seconds=SECONDS)
 

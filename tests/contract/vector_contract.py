@@ -471,6 +471,24 @@ class VectorVersionContract(_OwnVersion):
         finally:
             vectors.drop(wide, timeout_seconds=SECONDS)
 
+    def test_an_index_that_was_put_off_comes_whole_when_it_is_asked_for_and_as_often_as_before(
+        self, vectors: VectorStore
+    ) -> None:
+        wide = index_version(dimension=WIDE)
+        vectors.prepare(wide)
+        try:
+            for _ in range(2):
+                vectors.defer_indexing(wide)
+            upsert(vectors, wide, Written("a", texts=[f"text {number}" for number in range(1_000)]))
+            vectors.build_hnsw(wide, timeout_seconds=120)
+            assert vectors.index_state(wide) == IndexState(points=1_000, indexed=1_000)
+            # A build that was struck here begins again, and has its index all the same.
+            vectors.defer_indexing(wide)
+            vectors.build_hnsw(wide, timeout_seconds=120)
+            assert vectors.index_state(wide) == IndexState(points=1_000, indexed=1_000)
+        finally:
+            vectors.drop(wide, timeout_seconds=SECONDS)
+
     def test_a_version_without_points_has_all_of_them_in_its_hnsw(
         self, vectors: VectorStore, version: IndexVersion
     ) -> None:
@@ -479,7 +497,11 @@ class VectorVersionContract(_OwnVersion):
 
     def test_the_hnsw_of_a_version_that_is_not_there_is_a_clear_error(self, vectors: VectorStore) -> None:
         never = index_version()
-        for call in (lambda: vectors.index_state(never), lambda: vectors.build_hnsw(never, timeout_seconds=SECONDS)):
+        for call in (
+            lambda: vectors.index_state(never),
+            lambda: vectors.build_hnsw(never, timeout_seconds=SECONDS),
+            lambda: vectors.defer_indexing(never),
+        ):
             with pytest.raises(Misconfigured, match=never.collection):
                 call()
 

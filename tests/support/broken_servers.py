@@ -18,6 +18,13 @@ _ENCRYPTION_REQUESTS = (80877103, 80877104)
 _BOLT_HANDSHAKE_BYTES = 20
 _UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
+_LITTLE_BYTES = 65_536
+_UPDATED = b'{"result":{"operation_id":1,"status":"completed"},"status":"ok","time":0}'
+_TAKEN = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(_UPDATED),
+    _UPDATED,
+)
+
 
 @dataclass
 class Asked:
@@ -84,6 +91,15 @@ def http_that_hangs_up(client: socket.socket, asked: Asked, ended: threading.Eve
         asked.count()
 
 
+def http_that_takes_little(client: socket.socket, asked: Asked, ended: threading.Event) -> None:
+    """Takes a request of up to 64 kB at once, and is silent until the end when it gets a larger one."""
+    while body := _read_body(client):
+        asked.count()
+        if len(body) > _LITTLE_BYTES:
+            ended.wait()
+        client.sendall(_TAKEN)
+
+
 @contextlib.contextmanager
 def serving(speak: Speak) -> Iterator[Asked]:
     """A server on a free loopback port that speaks so to each of its clients."""
@@ -126,15 +142,23 @@ def _read(client: socket.socket, count: int) -> bytes:
 
 def _read_request(client: socket.socket) -> bool:
     """One whole HTTP request; False when there is none any more."""
+    return _read_body(client) is not None
+
+
+def _read_body(client: socket.socket) -> bytes | None:
+    """The body of one whole HTTP request; None when there is none any more."""
     content = b""
     while b"\r\n\r\n" not in content:
         more = client.recv(65_536)
         if not more:
-            return False
+            return None
         content += more
     head, _, body = content.partition(b"\r\n\r\n")
     length = next(
         (int(line.partition(b":")[2]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")),
         0,
     )
-    return len(body) >= length or bool(_read(client, length - len(body)))
+    if len(body) < length:
+        rest = _read(client, length - len(body))
+        return body + rest if rest else None
+    return body

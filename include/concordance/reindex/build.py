@@ -148,7 +148,7 @@ def _version(request: BuildRequest, live: IndexVersion, adapters: Adapters, sett
     for unfinished in reversed(adapters.ledger.versions.unfinished()):
         last = adapters.ledger.building.newest_of(unfinished)
         if (last is None or last.state != "refused") and _is_made_of_the_same(unfinished.settings, wanted):
-            index.prepare(unfinished, adapters)
+            _prepare(unfinished, adapters)
             return unfinished
         log.info("an unfinished index version is dropped", version=unfinished.version)
         with fault_points.around("version.retire"):
@@ -157,7 +157,7 @@ def _version(request: BuildRequest, live: IndexVersion, adapters: Adapters, sett
         version = adapters.ledger.versions.create(wanted, frozen.as_json())
     if not _is_made_of_the_same(version.settings, wanted):
         raise Conflict(f"Another build began index version {version.version} meanwhile, made of something else")
-    index.prepare(version, adapters)
+    _prepare(version, adapters)
     return version
 
 
@@ -168,8 +168,17 @@ def _unfinished(number: int, adapters: Adapters) -> IndexVersion:
             f"Index version {number} is {version.state}: only one that is being built or ready can be published; to a "
             "retired one you roll back"
         )
-    index.prepare(version, adapters)
+    _prepare(version, adapters)
     return version
+
+
+def _prepare(version: IndexVersion, adapters: Adapters) -> None:
+    """The stores take the version's rows. The gate before the swap waits for the index that is put off here; after it
+    the version is ready, and nothing is put off any more."""
+    index.prepare(version, adapters)
+    if version.state == "building":
+        with fault_points.around("vectors.defer"):
+            adapters.vectors.defer_indexing(version)
 
 
 def _is_made_of_the_same(one: IndexSettings, other: IndexSettings) -> bool:

@@ -275,6 +275,11 @@ class MemoryVectors:
             collection = self._collection(version)
             return IndexState(points=len(collection.points), indexed=len(collection.indexed))
 
+    def defer_indexing(self, version: IndexVersion) -> None:
+        """Nothing is indexed here before `build_hnsw` anyway."""
+        with self._lock:
+            self._collection(version)
+
     def build_hnsw(self, version: IndexVersion, *, timeout_seconds: float) -> None:
         """Here it is only noted: every search of this store reads all vectors."""
         with self._lock:

@@ -132,7 +132,7 @@ class Neo4jGraph:
         applied = 0
         for part in parts(rows, lambda: self._sizing.rows, max_bytes=self._max_bytes):
             with self._sizing.measured(len(part)):
-                result = transaction.run(query, rows=part, **values)
+                result = transaction.run(query, {"rows": part, **values})
                 applied += _rows(result) if query in cypher.COUNTED else len(part)
                 result.consume()
         return applied

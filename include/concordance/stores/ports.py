@@ -243,6 +243,9 @@ class VectorStore(Protocol):
         """What is in the HNSW of the version. `indexed` is the server's own count, without the sparse vectors; deleted
         points stay in it until the server clears them out."""
 
+    def defer_indexing(self, version: IndexVersion) -> None:
+        """Index no vector until `build_hnsw`: while a version is built nobody searches it. Idempotent."""
+
     def build_hnsw(self, version: IndexVersion, *, timeout_seconds: float) -> None:
         """Have every dense vector in the HNSW, and wait for it: from then on a dense search goes by the HNSW, unless it
         is `exact`. What stays out is what the server never indexes: less than 1 kB of vectors in one of its segments.

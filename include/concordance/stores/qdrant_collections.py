@@ -2,6 +2,7 @@
 
 The server builds an HNSW by itself where enough vectors are without one (`hnsw_threshold_kb`). To have all of them in
 it, that threshold is lowered until it is so, and raised again: left low, every small write would be indexed at once.
+While a version is built the threshold says never: the HNSW is made once, of all vectors, and not again and again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from concordance.stores.qdrant_rows import ALIAS, COLLECTION, PAYLOAD_INDEXES, c
 
 # The server compares it with the vectors of each segment: what is below it stays without an index.
 _INDEX_ALL_KB = 1
+# To the server this is no size: it indexes nothing by itself.
+_INDEX_NOTHING_KB = 0
 _POLL_SECONDS = 0.1
 _POLL_MAX_SECONDS = 2.0
 _LOOK_SECONDS = 1.0
@@ -144,6 +147,19 @@ class Collections:
     def index_state(self, version: IndexVersion) -> IndexState:
         """Points, and dense vectors in the HNSW."""
         return self._look(version)[1]
+
+    def defer_indexing(self, version: IndexVersion) -> None:
+        """Nothing is indexed until `build_hnsw`, which sets the usual threshold again."""
+        name = version.collection
+        what = f"deferring the index of {name}"
+        found = self._describe(name, what)
+        if found.config.optimizer_config.indexing_threshold != _INDEX_NOTHING_KB:
+            never = models.OptimizersConfigDiff(indexing_threshold=_INDEX_NOTHING_KB)
+            self._requests.change(
+                what,
+                name,
+                lambda seconds: self._client.update_collection(name, optimizers_config=never, timeout=seconds),
+            )
 
     def build_hnsw(self, version: IndexVersion, deadline: Deadline) -> None:
         """Every dense vector is in the HNSW. Raises `Unavailable` with the counts when that takes too long."""

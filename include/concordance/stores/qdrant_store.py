@@ -94,6 +94,9 @@ class QdrantVectors:
     def index_state(self, version: IndexVersion) -> IndexState:
         return self._collections.index_state(version)
 
+    def defer_indexing(self, version: IndexVersion) -> None:
+        self._collections.defer_indexing(version)
+
     def build_hnsw(self, version: IndexVersion, *, timeout_seconds: float) -> None:
         self._collections.build_hnsw(version, Deadline(timeout_seconds))
 
@@ -136,7 +139,10 @@ class QdrantVectors:
             with self._sizing.measured(count):
                 # The generated call sends bytes as they are.
                 self._client.http.points_api.upsert_points(
-                    version.collection, wait=True, timeout=seconds, point_insert_operations=body
+                    version.collection,
+                    wait=True,
+                    timeout=seconds,
+                    point_insert_operations=body,  # type: ignore[arg-type]
                 )
             return count
 
