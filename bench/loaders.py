@@ -15,13 +15,16 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import neo4j
 from bench.figures import Figure, median_of, seconds
 from bench.pipeline import stack
 from qdrant_client import QdrantClient, models
 
-from concordance.model import GraphBatch, IndexVersion, Point
+from concordance.model import GenerationKey, GraphBatch, IndexVersion, Point
+from concordance.operations.correlation import Threads
+from concordance.pipeline.lanes import in_lanes
 from concordance.settings import Settings
 from concordance.slices import slices
 from concordance.stores import open_graph, open_vectors
@@ -60,12 +63,14 @@ def measure(documents: int = DOCUMENTS, pairs: int = PAIRS) -> list[Figure]:
     with stack() as (settings, _):
         figures += _graph("embedded graph", settings, corpus, pairs)
         figures += _vectors(settings, corpus, pairs)
-    if neo4j_server.why_not() is None:
-        with (
-            tempfile.TemporaryDirectory(prefix="concordance-bench-") as folder,
-            neo4j_server.running(Path(folder), transaction_bytes=TRANSACTION_BYTES) as up,
-        ):
-            figures += _graph("Neo4j", up, corpus, pairs)
+        figures += _two_lanes("embedded graph", settings, settings, corpus, pairs)
+        if neo4j_server.why_not() is None:
+            with (
+                tempfile.TemporaryDirectory(prefix="concordance-bench-") as folder,
+                neo4j_server.running(Path(folder), transaction_bytes=TRANSACTION_BYTES) as up,
+            ):
+                figures += _graph("Neo4j", up, corpus, pairs)
+                figures += _two_lanes("Neo4j", up, settings, corpus, pairs)
     return figures
 
 
@@ -173,13 +178,63 @@ def _struct(point: Point) -> models.PointStruct:
     return models.PointStruct(id=str(point.chunk_id), vector=vector, payload=payload)
 
 
+# --- both, in one lane or in two --------------------------------------------------------------------------------------
+
+
+def _two_lanes(
+    what: str, graph_at: Settings, vectors_at: Settings, corpus: Sequence[Written], pairs: int
+) -> list[Figure]:
+    """What a load does with its batches in both stores, the read-backs one after the other or at once."""
+    graph, vectors = open_graph(graph_at), open_vectors(vectors_at)
+    graph.prepare()
+
+    def made() -> tuple[IndexVersion, list[tuple[GraphBatch, list[Point], list[GenerationKey]]]]:
+        version = index_rows.index_version(dimension=DIMENSION)
+        vectors.prepare(version)
+        documents = slices(corpus, DOCUMENTS_A_BATCH)
+        return version, [
+            (index_rows.graph_batch(version, *each), index_rows.points(version, *each), [one.key for one in each])
+            for each in documents
+        ]
+
+    def load(version: IndexVersion, batches: Sequence[Any], lanes: int) -> None:
+        def into_graph(batch: Any) -> Any:
+            graph.write(version, batch[0], timeout_seconds=CALL_SECONDS)
+            return batch
+
+        def to_the_end(batch: Any) -> None:
+            _, points, keys = batch
+            vectors.upsert(version, points, timeout_seconds=CALL_SECONDS)
+            with Threads(lanes) as pool:
+                beside = pool.submit(vectors.read_back, version, [point.chunk_id for point in points])
+                if lanes == 1:
+                    beside.result()
+                assert len(graph.read_back(version, keys)) == len(beside.result()) == len(points)
+
+        in_lanes(batches, into_graph, to_the_end, lanes=lanes, abandon=lambda batch, error: None)
+
+    def pair() -> tuple[Callable[[], None], Callable[[], None]]:
+        one, two = made(), made()
+        return lambda: load(*two, 2), lambda: load(*one, 1)
+
+    figures = _rates(f"{what} and vectors", pair, pairs, sides=("two lanes", "one lane"))
+    graph.close()
+    vectors.close()
+    return figures
+
+
 # --- the figures ------------------------------------------------------------------------------------------------------
 
 
 def _rates(
-    what: str, pair: Callable[[], tuple[Callable[[], None], Callable[[], None]]], pairs: int, *, bound: str
+    what: str,
+    pair: Callable[[], tuple[Callable[[], None], Callable[[], None]]],
+    pairs: int,
+    *,
+    bound: str = "",
+    sides: tuple[str, str] = ("ours", "bare loop"),
 ) -> list[Figure]:
-    """Our rate / the bare loop's; the first pair warms both up and does not count."""
+    """The rate of the first side / that of the second; the first pair warms both up and does not count."""
     ratios, ours_took, bare_took = [], [], []
     for number in range(pairs + 1):
         ours, bare = pair()
@@ -192,9 +247,9 @@ def _rates(
             ours_took.append(mine)
             bare_took.append(other)
     return [
-        median_of(f"{what}, our rate / bare loop's", ratios, "x", bound),
-        Figure(f"{what}, ours", statistics.median(ours_took), "s"),
-        Figure(f"{what}, bare loop", statistics.median(bare_took), "s"),
+        median_of(f"{what}, rate: {sides[0]} / {sides[1]}", ratios, "x", bound),
+        Figure(f"{what}, {sides[0]}", statistics.median(ours_took), "s"),
+        Figure(f"{what}, {sides[1]}", statistics.median(bare_took), "s"),
     ]
 
 
