@@ -57,10 +57,11 @@ class Batches:
             _record_dropped(cursor, plan_id, dropped)
             kept = [manifest for manifest in manifests if manifest.document_id not in dropped]
             fresh = [manifest for manifest in kept if standing[manifest.document_id][1] is None]
+            # Before the new generations are entered, which bring the same span along: they are written once.
+            self._take_lease(cursor, batch_id, holder)
             generations = {
                 document_id: generation for document_id, (_, generation) in standing.items() if generation is not None
             } | _allot(cursor, batch_id, plan, fresh, self._lease_seconds)
-            self._take_lease(cursor, batch_id, holder)
             return replace(
                 batch,
                 token=batch.token + 1,
@@ -219,9 +220,11 @@ def _standing(
         "    AND n.index_version = %(version)s AND n.state IN ('made', 'published') AND covers(n.scope, d.uri)) "
         "FROM plan_documents pd JOIN documents d USING (document_id) "
         "LEFT JOIN tombstones t USING (document_id) "
-        "LEFT JOIN generations current ON current.index_version = %(version)s AND current.state = 'current' "
-        "  AND current.document_id = pd.document_id "
-        "LEFT JOIN generations mine ON mine.batch_id = %(batch)s AND mine.document_id = pd.document_id "
+        # Each a look by its key: joined, all that is current may be read for every document.
+        "LEFT JOIN LATERAL (SELECT generation FROM generations WHERE index_version = %(version)s "
+        "  AND document_id = pd.document_id AND state = 'current' LIMIT 1) current ON true "
+        "LEFT JOIN LATERAL (SELECT generation, state FROM generations WHERE batch_id = %(batch)s "
+        "  AND document_id = pd.document_id LIMIT 1) mine ON true "
         "WHERE pd.plan_id = %(plan)s AND pd.document_id = ANY(%(documents)s) AND pd.action <> 'delete'",
         {
             "source": plan.source,

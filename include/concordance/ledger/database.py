@@ -7,7 +7,7 @@ One statement, with the locks that it waits for, takes `ledger_timeout_seconds` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -25,6 +25,8 @@ from concordance.resilience import Policy, Store, StoreCalls
 from concordance.settings import Settings
 
 _LOCK_SHARE = 0.8
+# A plan of fewer documents moves no statistics that matter: joins with all of them are cheap, whatever their order.
+MANY_DOCUMENTS = 500
 Cursor = psycopg.Cursor[TupleRow]
 Result = TypeVar("Result")
 
@@ -87,6 +89,12 @@ class Database:
                     self._connections.give_back(connection)
 
         return self._calls.call(attempt, timeout_seconds=max(self._whole_call, statement_seconds))
+
+    def refresh_statistics(self, tables: Sequence[str]) -> None:
+        """Let PostgreSQL look at these tables anew. Its own look comes a minute late: what a run has just written or
+        turned over by the thousand is unknown to it until then, and joins with it are carried out as each with each."""
+        statement = sql.SQL("ANALYZE (SKIP_LOCKED) {}").format(sql.SQL(", ").join(map(sql.Identifier, tables)))
+        self.transact("refresh statistics", lambda cursor: cursor.execute(statement), is_bulk=True)
 
     @contextmanager
     def reading(self, what: str) -> Iterator[Cursor]:

@@ -92,9 +92,32 @@ class Freshness:
         return ChangeLag(int(documents), dict(zip(QUANTILES, map(float, found), strict=True)))
 
 
-def note_changes(cursor: Cursor, plan_id: UUID) -> None:
-    """Making a plan's part: date the changes of its documents, of which the source's own times are entered."""
-    cursor.execute(_NOTE, {"plan": plan_id, "earlier": _EARLIER_PLANS})
+def enter_plan_documents(
+    cursor: Cursor,
+    plan_id: UUID,
+    *,
+    document_ids: list[UUID],
+    actions: list[str],
+    bases: list[int | None],
+    shards: list[int | None],
+    made_from: list[int | None],
+    changed_at: list[datetime | None],
+) -> None:
+    """Making a plan's part: enter the plan's documents, one place of each list a document, with their changes dated;
+    `changed_at` are the source's own times."""
+    cursor.execute(
+        _ENTER,
+        {
+            "plan": plan_id,
+            "earlier": _EARLIER_PLANS,
+            "documents": document_ids,
+            "actions": actions,
+            "bases": bases,
+            "shards": shards,
+            "made_from": made_from,
+            "changed_at": changed_at,
+        },
+    )
 
 
 _STATES = f"""
@@ -122,31 +145,35 @@ SELECT count(*), percentile_cont(%(quantiles)s::float8[]) WITHIN GROUP (ORDER BY
     ORDER BY p.ended_at DESC LIMIT %(documents)s
 ) AS changes
 """
-_NOTE = f"""
+# One pass over the plan's documents, each with a look into the few earlier plans by their key: rows that a transaction
+# has written itself are in no statistics, and a join with them may be carried out as each with each.
+_ENTER = f"""
 WITH this AS (
     SELECT p.plan_id, p.source, p.number, p.drawn_at, r.build_id FROM plans p JOIN runs r USING (run_id)
     WHERE p.plan_id = %(plan)s
 ), listed AS (
     SELECT max(p.drawn_at) AS at FROM this, plans p JOIN runs r USING (run_id)
     WHERE p.source = this.source AND p.number < this.number AND {_IS_WHOLE}
-), earlier AS (
-    SELECT DISTINCT ON (pd.document_id) pd.document_id, pd.outcome, pd.changed_at, p.drawn_at
-    FROM (SELECT p.plan_id, p.number, p.drawn_at FROM this, plans p JOIN runs r USING (run_id)
-          WHERE p.source = this.source AND p.number < this.number AND p.made_at IS NOT NULL AND r.build_id IS NULL
-          ORDER BY p.number DESC LIMIT %(earlier)s) p
-    JOIN plan_documents pd USING (plan_id) JOIN plan_documents mine USING (document_id)
-    WHERE mine.plan_id = %(plan)s
-    ORDER BY pd.document_id, p.number DESC
-), dated AS (
-    SELECT mine.document_id, CASE
-        WHEN this.build_id IS NOT NULL OR mine.action = 'delete' OR listed.at IS NULL THEN NULL
-        WHEN earlier.outcome IN ('superseded', 'quarantined') AND coalesce(mine.changed_at <= earlier.drawn_at, true)
-            THEN earlier.changed_at
-        ELSE greatest(listed.at, least(coalesce(mine.changed_at, this.drawn_at), this.drawn_at)) END AS changed_at
-    FROM this CROSS JOIN listed JOIN plan_documents mine ON mine.plan_id = this.plan_id
-    LEFT JOIN earlier USING (document_id)
+), before AS MATERIALIZED (
+    SELECT p.plan_id, p.number, p.drawn_at FROM this, plans p JOIN runs r USING (run_id)
+    WHERE p.source = this.source AND p.number < this.number AND p.made_at IS NOT NULL AND r.build_id IS NULL
+    ORDER BY p.number DESC LIMIT %(earlier)s
 )
-UPDATE plan_documents pd SET changed_at = dated.changed_at FROM dated
-WHERE pd.plan_id = %(plan)s AND pd.document_id = dated.document_id
-  AND pd.changed_at IS DISTINCT FROM dated.changed_at
+INSERT INTO plan_documents (plan_id, document_id, action, base, shard, made_from, changed_at, outcome)
+SELECT this.plan_id, e.document_id, e.action, e.base, e.shard, e.made_from, CASE
+        WHEN this.build_id IS NOT NULL OR e.action = 'delete' OR listed.at IS NULL THEN NULL
+        WHEN earlier.outcome IN ('superseded', 'quarantined') AND coalesce(e.changed_at <= earlier.drawn_at, true)
+            THEN earlier.changed_at
+        ELSE greatest(listed.at, least(coalesce(e.changed_at, this.drawn_at), this.drawn_at)) END,
+    -- What was erased since the plan listed has its outcome from the start: no stage takes it up.
+    (SELECT t.kind FROM tombstones t WHERE t.document_id = e.document_id AND t.kind = 'erased')
+FROM this CROSS JOIN listed CROSS JOIN
+    unnest(%(documents)s::uuid[], %(actions)s::text[], %(bases)s::bigint[], %(shards)s::integer[],
+           %(made_from)s::bigint[], %(changed_at)s::timestamptz[])
+    AS e (document_id, action, base, shard, made_from, changed_at)
+LEFT JOIN LATERAL (
+    SELECT pd.outcome, pd.changed_at, before.drawn_at
+    FROM before JOIN plan_documents pd ON pd.plan_id = before.plan_id AND pd.document_id = e.document_id
+    ORDER BY before.number DESC LIMIT 1
+) earlier ON true
 """  # noqa: S608 - constants

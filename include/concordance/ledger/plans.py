@@ -14,8 +14,8 @@ from uuid import UUID
 
 from concordance import ids
 from concordance.errors import Conflict
-from concordance.ledger.database import Cursor, Database
-from concordance.ledger.freshness import note_changes
+from concordance.ledger.database import MANY_DOCUMENTS, Cursor, Database
+from concordance.ledger.freshness import enter_plan_documents
 from concordance.ledger.leases import give_back
 from concordance.ledger.quarantine import quarantine_rows
 from concordance.model import IndexVersion, PlanEntry, Rejection
@@ -161,7 +161,6 @@ class Plans:
             _refuse_if_newer(cursor, names)
             _close_older(cursor, names)
             _insert_entries(cursor, plan_id, entries, tenant=tenant, source=source)
-            note_changes(cursor, plan_id)
             cursor.execute(
                 "UPDATE generations g SET stamp = r.stamp, is_stale = false FROM "
                 "unnest(%s::uuid[], %s::bigint[], %s::text[]) AS r (document_id, generation, stamp) "
@@ -184,6 +183,8 @@ class Plans:
             )
 
         self._database.transact("make a plan", work, is_bulk=True)
+        if len(entries) >= MANY_DOCUMENTS:
+            self._database.refresh_statistics(("documents", "plan_documents"))
 
     def quarantine(self, plan_id: UUID, rejections: Sequence[Rejection], *, rejected_under: str) -> None:
         """Record why these documents left the run. Their current generations stay; a repeated call changes nothing."""
@@ -363,14 +364,15 @@ def _insert_entries(cursor: Cursor, plan_id: UUID, entries: Sequence[PlanEntry],
         "unnest(%s::uuid[], %s::text[]) AS e (document_id, uri) ON CONFLICT (document_id) DO NOTHING",
         [tenant, source, document_ids, uris],
     )
-    # What was erased since the plan listed has its outcome from the start: no stage takes it up.
-    cursor.execute(
-        "INSERT INTO plan_documents (plan_id, document_id, action, base, shard, made_from, changed_at, outcome) "
-        "SELECT %s, e.*, CASE WHEN t.kind = 'erased' THEN 'erased' END FROM "
-        "unnest(%s::uuid[], %s::text[], %s::bigint[], %s::integer[], %s::bigint[], %s::timestamptz[]) "
-        "AS e (document_id, action, base, shard, made_from, changed_at) LEFT JOIN tombstones t "
-        "ON t.document_id = e.document_id",
-        [plan_id, document_ids, actions, bases, shards, made_from, changed_at],
+    enter_plan_documents(
+        cursor,
+        plan_id,
+        document_ids=document_ids,
+        actions=actions,
+        bases=bases,
+        shards=shards,
+        made_from=made_from,
+        changed_at=changed_at,
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 from concordance.errors import Conflict, Leased
-from concordance.ledger.database import Cursor, Database
+from concordance.ledger.database import MANY_DOCUMENTS, Cursor, Database
 from concordance.ledger.plans import close_whole
+
+_TURNED_OVER = ("generations", "plan_documents", "chunks", "links")
 
 
 class Publishing:
@@ -22,9 +24,24 @@ class Publishing:
         nobody reads yet. Raises `Conflict` when the plan is closed, when the live version was swapped since it was
         made, or when a document was neither loaded nor rejected; `Leased` while a swap holds publishing.
         """
+        is_large = self._database.transact("count a plan's documents", lambda cursor: _is_large(cursor, plan_id))
+        if is_large:
+            self._database.refresh_statistics(_TURNED_OVER)
         refused = self._database.transact("publish a run", lambda cursor: _publish(cursor, plan_id), is_bulk=True)
         if refused is not None:
             raise Conflict(refused)
+        if is_large:
+            # What was current is replaced, what was verified is current: nothing of what was known of it is true.
+            self._database.refresh_statistics(_TURNED_OVER)
+
+
+def _is_large(cursor: Cursor, plan_id: UUID) -> bool:
+    cursor.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM plan_documents WHERE plan_id = %s LIMIT %s) AS first",
+        [plan_id, MANY_DOCUMENTS],
+    )
+    (documents,) = cursor.fetchone() or (0,)
+    return bool(documents >= MANY_DOCUMENTS)
 
 
 def _publish(cursor: Cursor, plan_id: UUID) -> str | None:

@@ -17,12 +17,14 @@ _PAGE_ROWS = 5_000
 # The digest is `ids.document_digest`: the same words, joined by the same separator.
 _COMMITTED = """
 SELECT c.chunk_id, c.document_id, c.generation, c.ordinal, encode(c.text_digest, 'hex'),
-       substr(sha256(convert_to(concat_ws(E'\\x1f', d.tenant, d.source, d.uri,
+       CASE WHEN g.state = 'current' THEN substr(sha256(convert_to(concat_ws(E'\\x1f', d.tenant, d.source, d.uri,
          CASE WHEN g.title IS NULL THEN '0' ELSE '1' || g.title END,
-         array_to_string(g.access, E'\\x1f')), 'UTF8')), 1, 8)
-FROM chunks c JOIN generations g USING (index_version, document_id, generation) JOIN documents d USING (document_id)
-WHERE c.index_version = %s AND c.chunk_id > %s AND c.chunk_id <= %s AND g.state = 'current'
-ORDER BY c.chunk_id LIMIT %s
+         array_to_string(g.access, E'\\x1f')), 'UTF8')), 1, 8) END
+FROM (SELECT * FROM chunks WHERE index_version = %s AND chunk_id > %s AND chunk_id <= %s ORDER BY chunk_id LIMIT %s) c
+CROSS JOIN LATERAL (SELECT state, title, access FROM generations g WHERE g.index_version = c.index_version
+                    AND g.document_id = c.document_id AND g.generation = c.generation LIMIT 1) g
+CROSS JOIN LATERAL (SELECT tenant, source, uri FROM documents WHERE document_id = c.document_id LIMIT 1) d
+ORDER BY c.chunk_id
 """
 
 _PROMISES = """
@@ -100,16 +102,18 @@ class Snapshot:
 
     def committed(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
         """Chunks of all current generations (inside the span), streamed in pages, ordered by chunk id."""
-        # Keyset pages instead of a server-side cursor: the connection stays free for other reads of the snapshot.
+        # Keyset pages instead of a server-side cursor: the connection stays free for other reads of the snapshot. Each is
+        # cut before anything is joined to it, so that it costs the same wherever it stands.
         last = UUID(int=0) if span is None else UUID(int=max(0, span.first.int - 1))
         until = UUID(int=2**128 - 1) if span is None else span.last
         while True:
             self._cursor.execute(_COMMITTED, [version.version, last, until, _PAGE_ROWS])
-            page = [StoredChunk(*row) for row in self._cursor.fetchall()]
-            yield from page
+            page = self._cursor.fetchall()
+            # Those of generations that are not current have no digest of their document.
+            yield from (StoredChunk(*row) for row in page if row[-1] is not None)
             if len(page) < _PAGE_ROWS:
                 return
-            last = page[-1].chunk_id
+            last = page[-1][0]
 
     def in_flight(self, version: IndexVersion) -> set[GenerationKey]:
         """The dirty list: rows of these generations may or may not be in the stores."""
@@ -196,10 +200,10 @@ class Snapshot:
         """A page, by document id, of the generations that were current as the plan was made and still are: what the
         plan's documents show until it is published. What waits for a new load because it is damaged is left out."""
         self._cursor.execute(
-            "SELECT g.document_id, g.generation FROM plan_documents pd JOIN plans p USING (plan_id) "
-            "JOIN generations g ON g.index_version = p.index_version AND g.document_id = pd.document_id "
-            "AND g.generation = pd.base AND g.state = 'current' AND NOT g.is_damaged "
-            "WHERE pd.plan_id = %s AND pd.document_id > %s ORDER BY 1 LIMIT %s",
+            "SELECT pd.document_id, g.generation FROM plan_documents pd JOIN plans p USING (plan_id) "
+            "CROSS JOIN LATERAL (SELECT generation FROM generations WHERE index_version = p.index_version "
+            "  AND document_id = pd.document_id AND generation = pd.base AND state = 'current' AND NOT is_damaged "
+            "  LIMIT 1) g WHERE pd.plan_id = %s AND pd.document_id > %s ORDER BY 1 LIMIT %s",
             [plan_id, after, limit],
         )
         return [GenerationKey(*row) for row in self._cursor]

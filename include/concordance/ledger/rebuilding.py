@@ -64,6 +64,7 @@ class Rebuilding:
                 _enter_source(cursor, source, tenant, mine, found.version)
 
         self._database.transact("rebuild the ledger", work, is_bulk=True)
+        self._database.refresh_statistics(("documents", "plan_documents", "generations", "chunks", "links"))
 
 
 def _is_empty(cursor: Cursor) -> bool:

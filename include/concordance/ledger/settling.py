@@ -21,8 +21,8 @@ class Settling:
         self._database = database
         self._grace_seconds = sweep_grace_seconds
 
-    def to_settle(self, version: IndexVersion, *, limit: int) -> list[DocumentRow]:
-        """Current generations that are still dirty, by document id."""
+    def to_settle(self, version: IndexVersion, *, after: UUID, limit: int) -> list[DocumentRow]:
+        """A page of the current generations that are still dirty, by document id."""
 
         def work(cursor: Cursor) -> list[DocumentRow]:
             cursor.execute(
@@ -31,8 +31,9 @@ class Settling:
                 "  WHERE l.index_version = g.index_version AND l.document_id = g.document_id "
                 "  AND l.generation = g.generation ORDER BY 1) "
                 "FROM generations g JOIN documents d USING (document_id) "
-                "WHERE g.index_version = %s AND g.dirty AND g.state = 'current' ORDER BY d.document_id LIMIT %s",
-                [version.version, limit],
+                "WHERE g.index_version = %s AND g.document_id > %s AND g.dirty AND g.state = 'current' "
+                "ORDER BY g.document_id LIMIT %s",
+                [version.version, after, limit],
             )
             return [
                 replace(document_row(row[:8]), stamp=row[8], content_digest=row[9], links=tuple(row[10]))

@@ -43,8 +43,9 @@ def publish(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> d
 
 def settle(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> int:
     """Show every dirty current generation to raw readers of both stores, then unmark it. Returns how many."""
-    done = 0
-    while documents := adapters.ledger.settling.to_settle(version, limit=_PAGE_GENERATIONS):
+    done, after = 0, UUID(int=0)
+    # Page after page: what is settled already, or waits for its sweep, is not passed again for each of them.
+    while documents := adapters.ledger.settling.to_settle(version, after=after, limit=_PAGE_GENERATIONS):
         generations = [GenerationKey(document.document_id, document.generation) for document in documents]
         with fault_points.around("graph.settle"):
             adapters.graph.settle(version, documents, timeout_seconds=settings.call_timeout_seconds)
@@ -52,7 +53,7 @@ def settle(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> 
             adapters.vectors.settle(version, generations, timeout_seconds=settings.call_timeout_seconds)
         with fault_points.around("generation.settled"):
             adapters.ledger.settling.settled(version, generations)
-        done += len(generations)
+        done, after = done + len(generations), documents[-1].document_id
     return done
 
 
