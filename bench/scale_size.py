@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import threading
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ from concordance import fault_points
 from concordance.consistency.verify import verify
 from concordance.ledger.migrate import migrate
 from concordance.local import state
+from concordance.operations.logs import configure_logs
 from concordance.operations.process import peak_bytes
 from concordance.pipeline.adapters import Adapters, open_adapters
 from concordance.pipeline.check import check_chunks, check_documents, check_stores
@@ -46,6 +48,7 @@ SOURCES = ("notes", "books")
 # What `bench.pipeline.document` makes of so many paragraphs is about as many chunks.
 _NOTE_PARAGRAPHS, _BOOK_PARAGRAPHS = 2, 2500
 _NOTES_A_FOLDER = 1000
+_BLOCK_BYTES = 512
 _SIZES = """
 SELECT relname, pg_table_size(relid), pg_indexes_size(relid) FROM pg_stat_user_tables
 WHERE schemaname = 'concordance' ORDER BY pg_total_relation_size(relid) DESC LIMIT 8
@@ -65,6 +68,7 @@ class Measured:
     file: Path
     settings: Settings
     chunks: int = 0
+    notes: int = 0
     documents: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     effects: dict[str, float] = field(default_factory=dict)
@@ -85,6 +89,7 @@ class Measured:
         rows.update(self._read() - before)
         self.rows_read[name] = dict(rows)
         self.write()
+        print(f"  {name}: {self.seconds[name]:.1f} s", file=sys.stderr, flush=True)
         return result
 
     def write(self) -> None:
@@ -126,6 +131,7 @@ def main() -> None:
     arguments.add_argument("--folder", type=Path, required=True)
     arguments.add_argument("--result", type=Path, required=True)
     given = arguments.parse_args()
+    configure_logs(level="WARNING")
     with _stack(given.folder, given.stores) as (settings, adapters):
         measured = Measured(given.size, given.stores, given.result, settings)
         import great_expectations  # noqa: F401 - its import is not a stage's
@@ -164,7 +170,7 @@ def _stack(folder: Path, stores: str) -> Iterator[tuple[Settings, Adapters]]:
 
 
 def _measure(measured: Measured, folder: Path, adapters: Adapters, settings: Settings) -> None:
-    _write_corpus(measured.size, folder)
+    measured.notes = _write_corpus(measured.size, folder)
     for source in SOURCES:
         _ingest(measured, source, adapters, settings)
     with adapters.ledger.snapshot() as snapshot:
@@ -182,8 +188,10 @@ def _measure(measured: Measured, folder: Path, adapters: Adapters, settings: Set
     measured.write()
 
 
-def _write_corpus(size: int, folder: Path) -> None:
-    for number in range(size // 2 // _NOTE_PARAGRAPHS):
+def _write_corpus(size: int, folder: Path) -> int:
+    """Returns how many notes there are."""
+    notes = size // 2 // _NOTE_PARAGRAPHS
+    for number in range(notes):
         below = folder / "notes" / f"{number // _NOTES_A_FOLDER:04}"
         below.mkdir(parents=True, exist_ok=True)
         (below / f"{number:07}.md").write_text(document(number, _NOTE_PARAGRAPHS))
@@ -191,6 +199,7 @@ def _write_corpus(size: int, folder: Path) -> None:
     for number in range(max(1, size // 2 // _BOOK_PARAGRAPHS)):
         paragraphs = min(_BOOK_PARAGRAPHS, size // 2)
         (folder / "books" / f"{number:04}.md").write_text(document(10_000_000 + number, paragraphs))
+    return notes
 
 
 def _ingest(measured: Measured, source: str, adapters: Adapters, settings: Settings) -> None:
@@ -251,7 +260,8 @@ def _sizes(folder: Path, settings: Settings) -> dict[str, int]:
 
 
 def _folder_bytes(folder: Path) -> int:
-    return sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+    # As the disk has it: write-ahead logs are files with holes.
+    return sum(each.stat().st_blocks * _BLOCK_BYTES for each in folder.rglob("*") if each.is_file())
 
 
 def _forget_peak() -> None:

@@ -102,8 +102,8 @@ class Snapshot:
 
     def committed(self, version: IndexVersion, span: Span | None = None) -> Iterator[StoredChunk]:
         """Chunks of all current generations (inside the span), streamed in pages, ordered by chunk id."""
-        # Keyset pages instead of a server-side cursor: the connection stays free for other reads of the snapshot. Each is
-        # cut before anything is joined to it, so that it costs the same wherever it stands.
+        # Keyset pages instead of a server-side cursor: the connection stays free for other reads of the snapshot. Each
+        # is cut before anything is joined to it, so that it costs the same wherever it stands.
         last = UUID(int=0) if span is None else UUID(int=max(0, span.first.int - 1))
         until = UUID(int=2**128 - 1) if span is None else span.last
         while True:
