@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any, TypeVar
 
-from bench.figures import Figure
-from bench.pipeline import stack
+from bench.figures import Figure, show
+from bench.shelf import empty_shelf
 
 from concordance.operations import telemetry
 from concordance.pipeline.adapters import Adapters
@@ -39,22 +39,13 @@ STAGES = ("plan", "remake", "embed", "load", "commit")
 
 def measure() -> list[Figure]:
     """All figures of costs, in one run."""
-    with stack() as (settings, folder):
-        (folder / "costs").mkdir()
-        shelf = shelves.make_shelf(
-            settings,
-            folder / "costs",
-            documents=0,
-            batch_chunks=settings.batch_chunks,
-            chunk_min_tokens=settings.chunk_min_tokens,
-            chunk_max_tokens=settings.chunk_max_tokens,
-        )
+    with empty_shelf() as shelf:
         for name, text in _readmes():
             (shelf.notes / f"{name}.md").write_text(text)
         with shelf.adapters() as adapters:
             shelves.run_ungated("bench-costs", adapters=adapters)
         with shelf.adapters(**PACKAGED) as adapters:
-            smaller = settings.chunk_max_tokens * 3 // 4
+            smaller = adapters.settings.chunk_max_tokens * 3 // 4
             return [
                 *_built("another model", adapters),
                 *_built("the same again", adapters),
@@ -117,5 +108,4 @@ def _built(what: str, adapters: Adapters, **overrides: float) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    for figure in measure():
-        print(f"{figure.name:70} {figure.value:14,.3f} {figure.unit:10} {figure.bound}", flush=True)
+    show(measure())

@@ -16,8 +16,9 @@ from dataclasses import astuple, dataclass
 from typing import Any
 from uuid import uuid4
 
-from bench.figures import Figure
-from bench.pipeline import document, stack
+from bench.figures import Figure, show
+from bench.pipeline import document
+from bench.shelf import empty_shelf
 
 from concordance.consistency.erase import EraseRequest, erase
 from concordance.embedding.backends import open_embedder
@@ -47,17 +48,7 @@ CHANGED, DELETED, ERASED = 20, 10, 5
 
 def measure() -> list[Figure]:
     """All figures of index versions, in one run."""
-    with stack() as (settings, folder):
-        (folder / "index").mkdir()
-        shelf = shelves.make_shelf(
-            settings,
-            folder / "index",
-            documents=0,
-            batch_chunks=settings.batch_chunks,
-            chunk_min_tokens=settings.chunk_min_tokens,
-            chunk_max_tokens=settings.chunk_max_tokens,
-            kept_retired_versions=2,
-        )
+    with empty_shelf(kept_retired_versions=2) as shelf:
         for number in range(DOCUMENTS):
             _write(shelf, number)
         with shelf.adapters() as adapters:
@@ -272,5 +263,4 @@ def _bytes(adapters: Adapters, store: str, *, is_log: bool = False) -> int:
 
 
 if __name__ == "__main__":
-    for figure in measure():
-        print(f"{figure.name:70} {figure.value:14,.3f} {figure.unit:10} {figure.bound}", flush=True)
+    show(measure())
