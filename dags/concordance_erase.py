@@ -98,7 +98,7 @@ FORM = {
 }
 
 
-@task(doc_md="Checks the form again and counts what would be erased. Writes nothing.")
+@glue.task(doc_md="Checks the form again and counts what would be erased. Writes nothing.")
 def request(*, params: Any = None, dag_run: Any = None) -> dict[str, int]:
     from concordance.consistency.erase import preview
 
@@ -110,7 +110,7 @@ def request(*, params: Any = None, dag_run: Any = None) -> dict[str, int]:
     return counts
 
 
-@task(
+@glue.task(
     execution_timeout=OF_A_TENANT,
     doc_md="Hides and bars the documents in one step, then deletes them from both stores and from the staging area.",
 )
@@ -141,7 +141,7 @@ def wait(hidden: Wire) -> bool:
         return run.adapters.ledger.erasing.seconds_left(UUID(hidden["erasure_id"])) == 0
 
 
-@task(
+@glue.task(
     execution_timeout=OF_A_TENANT,
     doc_md="Deletes again, reads both stores back empty, and writes the receipt. Returns its counts.",
 )

@@ -20,7 +20,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Asset, dag, task
+from airflow.sdk import Asset, dag
 
 import concordance_airflow as glue
 import concordance_approvals as approvals
@@ -51,7 +51,7 @@ A failed relevance gate is accepted, because: {{ params.accepts }}
 {% endif %}"""
 
 
-@task(doc_md="Checks the form again and says what would change. Writes nothing.")
+@glue.task(doc_md="Checks the form again and says what would change. Writes nothing.")
 def look(*, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
     from concordance.reindex.listing import require_possible
 
@@ -63,7 +63,7 @@ def look(*, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
     return {"live": live.as_json(), "version": version.as_json(), "why": why}
 
 
-@task(
+@glue.task(
     execution_timeout=timedelta(hours=12),
     outlets=[INDEX],
     doc_md="Publishes, rolls back or drops. A second attempt goes on where the first stopped.",

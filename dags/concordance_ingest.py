@@ -29,7 +29,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Asset, TriggerRule, dag, task
+from airflow.sdk import Asset, TriggerRule, dag
 
 import concordance_airflow as glue
 import concordance_approvals as approvals
@@ -67,7 +67,7 @@ Approved, the run does exactly this, or nothing if the source or the index has m
 """
 
 
-@task(
+@glue.task(
     doc_md="Lists the source, compares it with the index and writes the plan. No later task touches a document that "
     "the plan does not name. The values of the form are checked again here.",
 )
@@ -84,7 +84,7 @@ def plan(*, run_id: Any = None, params: Any = None, dag_run: Any = None) -> dict
         return made.as_json()
 
 
-@task(
+@glue.task(
     trigger_rule=TriggerRule.NONE_FAILED,
     doc_md="Goes on with the plan. One that a person approved is made anew, and only if it is still the same; a "
     "rejected one ends here.",
@@ -103,7 +103,7 @@ def begin(plan: Wire, *, run_id: Any = None, params: Any = None, dag_run: Any = 
     return list(range(made.shards)) if made.goes_on else []
 
 
-@task(
+@glue.task(
     pool=glue.EXTRACT_POOL.name,
     map_index_template=BY_LABEL,
     doc_md="Bytes to text, links, chunks and entities. A document that cannot be read goes to quarantine.",
@@ -116,7 +116,7 @@ def extract(plan: Wire, shard: Wire) -> dict[str, Any]:
         return extract(run.plan, shard, adapters=run.adapters, settings=run.settings).as_json()
 
 
-@task(doc_md="The first gate: documents that fail an expectation go to quarantine; too many of them stop the run.")
+@glue.task(doc_md="The first gate: documents that fail an expectation go to quarantine; too many of them stop the run.")
 def check_documents(plan: Wire, shards: Wire) -> dict[str, Any]:
     from concordance.pipeline.check import check_documents
 
@@ -124,7 +124,7 @@ def check_documents(plan: Wire, shards: Wire) -> dict[str, Any]:
         return check_documents(run.plan, glue.shards(shards), adapters=run.adapters, settings=run.settings).as_json()
 
 
-@task(
+@glue.task(
     pool=glue.EMBED_POOL.name,
     map_index_template=BY_LABEL,
     # A shard of 10 MB is about 12,000 texts: seven minutes on two quiet cores, and several times that on busy ones.
@@ -140,7 +140,7 @@ def embed(plan: Wire, shard: Wire) -> dict[str, Any]:
         return embed(run.plan, reference, adapters=run.adapters, settings=run.settings).as_json()
 
 
-@task(doc_md="The second gate: chunks and vectors, over the whole run.")
+@glue.task(doc_md="The second gate: chunks and vectors, over the whole run.")
 def check_chunks(plan: Wire, shards: Wire) -> dict[str, Any]:
     from concordance.pipeline.check import check_chunks
 
@@ -148,7 +148,7 @@ def check_chunks(plan: Wire, shards: Wire) -> dict[str, Any]:
         return check_chunks(run.plan, glue.shards(shards), adapters=run.adapters, settings=run.settings).as_json()
 
 
-@task(
+@glue.task(
     pool=glue.LOAD_POOL.name,
     map_index_template=BY_LABEL,
     doc_md="Writes graph and vectors batch by batch and reads both back. Nothing of it is visible yet.",
@@ -162,7 +162,7 @@ def load(plan: Wire, shard: Wire) -> dict[str, Any]:
         return load(run.plan, reference, adapters=run.adapters, settings=run.settings).as_json()
 
 
-@task(doc_md="The third gate: both stores hold exactly what the run loaded.")
+@glue.task(doc_md="The third gate: both stores hold exactly what the run loaded.")
 def check_stores(plan: Wire, shards: Wire) -> dict[str, Any]:
     from concordance.pipeline.check import check_stores
 
@@ -170,7 +170,7 @@ def check_stores(plan: Wire, shards: Wire) -> dict[str, Any]:
         return check_stores(run.plan, glue.shards(shards), adapters=run.adapters, settings=run.settings).as_json()
 
 
-@task(
+@glue.task(
     outlets=[INDEX],
     doc_md="Makes the run visible in one transaction of the ledger, then tidies up behind it in both stores.",
 )
@@ -183,7 +183,7 @@ def publish(plan: Wire, *, outlet_events: Any = None) -> dict[str, int]:
     return outcomes
 
 
-@task(
+@glue.task(
     trigger_rule=TriggerRule.NONE_FAILED,
     doc_md="What the run did, in numbers; for a dry run, what it would have done. A run without changes tidies up here "
     "what an earlier one left to do.",

@@ -15,12 +15,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, Param, dag, task
+from airflow.sdk import CronTriggerTimetable, Param, dag
 
 import concordance_airflow as glue
 
 
-@task(
+@glue.task(
     retries=2,
     # What is left when its time (`maintenance_seconds`) is over goes the next night.
     execution_timeout=timedelta(hours=2),

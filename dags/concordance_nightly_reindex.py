@@ -30,7 +30,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Asset, CronTriggerTimetable, TriggerRule, dag, task
+from airflow.sdk import Asset, CronTriggerTimetable, TriggerRule, dag
 from airflow.sdk.exceptions import AirflowSkipException
 
 import concordance_airflow as glue
@@ -52,7 +52,9 @@ BESIDE: Any = {"weight_rule": "absolute", "priority_weight": 1}
 WHOLE_INDEX = timedelta(hours=12)
 
 
-@task(doc_md="The sources to refresh, each with the name of its run: those that are declared with `schedule = true`.")
+@glue.task(
+    doc_md="The sources to refresh, each with the name of its run: those that are declared with `schedule = true`."
+)
 def scheduled_sources(*, run_id: Any = None, params: Any = None, dag_run: Any = None) -> list[dict[str, Any]]:
     conf = checked_conf(ReindexConf, dag_run.conf, params)
     # Refused here, and not after the hours that a refresh may take.
@@ -64,7 +66,7 @@ def scheduled_sources(*, run_id: Any = None, params: Any = None, dag_run: Any = 
     return [{"trigger_run_id": f"{run_id}__{name}", "conf": {"source": name, **carried}} for name in sorted(wanted)]
 
 
-@task(
+@glue.task(
     trigger_rule=TriggerRule.NONE_FAILED,
     execution_timeout=timedelta(hours=2),
     doc_md="Compares the live version in ledger, graph and vectors: one that is not sound is no measure of a new one.",
@@ -76,7 +78,9 @@ def check_live() -> dict[str, Any]:
         return require_sound(**run.tools)
 
 
-@task(doc_md="Decides whether a version is built, and why; makes it, still empty, or goes on with an unfinished one.")
+@glue.task(
+    doc_md="Decides whether a version is built, and why; makes it, still empty, or goes on with an unfinished one."
+)
 def begin(checked: Wire, *, run_id: Any = None, params: Any = None, dag_run: Any = None) -> dict[str, Any]:
     from concordance.reindex.build import begin
     from concordance.reindex.run import finish
@@ -99,7 +103,7 @@ def begin(checked: Wire, *, run_id: Any = None, params: Any = None, dag_run: Any
         return begun.as_json()
 
 
-@task(doc_md="One plan for each source in which the next version and the live one differ; returns its shards.")
+@glue.task(doc_md="One plan for each source in which the next version and the live one differ; returns its shards.")
 def plan(build: Wire) -> list[dict[str, Any]]:
     from concordance.reindex.build import plan_round
     from concordance.reindex.references import BuildReference
@@ -110,7 +114,7 @@ def plan(build: Wire) -> list[dict[str, Any]]:
     return [{"plan": made.as_json(), "shard": shard} for made in plans for shard in range(made.shards)]
 
 
-@task(
+@glue.task(
     pool=glue.EXTRACT_POOL.name,
     map_index_template=BY_LABEL,
     execution_timeout=timedelta(hours=2),
@@ -125,7 +129,7 @@ def remake(work: Wire, build: Wire) -> dict[str, Any]:
     return {"plan": work["plan"], "shard": made.as_json()}
 
 
-@task(execution_timeout=timedelta(hours=2), doc_md="The first gate, over what was cut anew.")
+@glue.task(execution_timeout=timedelta(hours=2), doc_md="The first gate, over what was cut anew.")
 def check_documents(work: Wire, build: Wire) -> list[dict[str, Any]]:
     from concordance.pipeline.check import check_documents
 
@@ -133,7 +137,7 @@ def check_documents(work: Wire, build: Wire) -> list[dict[str, Any]]:
         return [check_documents(made, shards, **run.tools).as_json() for made, shards in glue.by_plan(work)]
 
 
-@task(
+@glue.task(
     pool=glue.EMBED_POOL.name,
     map_index_template=BY_LABEL,
     execution_timeout=timedelta(hours=2),
@@ -148,7 +152,7 @@ def embed(work: Wire, build: Wire) -> dict[str, Any]:
     return {"plan": work["plan"], "shard": made.as_json()}
 
 
-@task(execution_timeout=timedelta(hours=2), doc_md="The second gate: chunks and vectors.")
+@glue.task(execution_timeout=timedelta(hours=2), doc_md="The second gate: chunks and vectors.")
 def check_chunks(work: Wire, build: Wire) -> list[dict[str, Any]]:
     from concordance.pipeline.check import check_chunks
 
@@ -156,7 +160,7 @@ def check_chunks(work: Wire, build: Wire) -> list[dict[str, Any]]:
         return [check_chunks(made, shards, **run.tools).as_json() for made, shards in glue.by_plan(work)]
 
 
-@task(
+@glue.task(
     pool=glue.LOAD_POOL.name,
     map_index_template=BY_LABEL,
     execution_timeout=timedelta(hours=2),
@@ -171,7 +175,7 @@ def load(work: Wire, build: Wire) -> dict[str, Any]:
     return {"plan": work["plan"], "shard": made.as_json()}
 
 
-@task(execution_timeout=timedelta(hours=2), doc_md="The third gate: both stores hold exactly what was loaded.")
+@glue.task(execution_timeout=timedelta(hours=2), doc_md="The third gate: both stores hold exactly what was loaded.")
 def check_stores(work: Wire, build: Wire) -> list[dict[str, Any]]:
     from concordance.pipeline.check import check_stores
 
@@ -179,7 +183,7 @@ def check_stores(work: Wire, build: Wire) -> list[dict[str, Any]]:
         return [check_stores(made, shards, **run.tools).as_json() for made, shards in glue.by_plan(work)]
 
 
-@task(execution_timeout=timedelta(hours=2), doc_md="What passed belongs to the next version from here on.")
+@glue.task(execution_timeout=timedelta(hours=2), doc_md="What passed belongs to the next version from here on.")
 def commit(work: Wire, build: Wire) -> list[dict[str, Any]]:
     from concordance.pipeline.publish import publish
     from concordance.pipeline.report import report
@@ -192,7 +196,7 @@ def commit(work: Wire, build: Wire) -> list[dict[str, Any]]:
     return ended
 
 
-@task(
+@glue.task(
     trigger_rule=TriggerRule.NONE_FAILED,
     execution_timeout=WHOLE_INDEX,
     doc_md="Rounds of the same until the next version is the same as the live one, which moves on meanwhile.",
@@ -212,7 +216,7 @@ def catch_up(*, ti: Any = None) -> dict[str, Any]:
     return dict(build)
 
 
-@task(
+@glue.task(
     execution_timeout=WHOLE_INDEX,
     doc_md="The next version holds what the live one holds, in both stores as the ledger says. *Gate result* shows it.",
 )
@@ -224,7 +228,7 @@ def check_parity(build: Wire) -> str:
         return parity_gate(BuildReference.from_json(build), **run.tools)
 
 
-@task(
+@glue.task(
     execution_timeout=timedelta(hours=2),
     doc_md="The next version finds as well as the live one, by golden and known-item queries, by HNSW as by exact "
     "search, and nothing across tenants. *Gate result* shows every query, without its text.",
@@ -239,7 +243,9 @@ def check_relevance(build: Wire) -> str:
         return relevance_gate(begun, request, **run.tools)
 
 
-@task(outlets=[INDEX], doc_md="Makes the next version the live one, caught up to the last document. Held, if so asked.")
+@glue.task(
+    outlets=[INDEX], doc_md="Makes the next version the live one, caught up to the last document. Held, if so asked."
+)
 def publish(build: Wire, *, params: Any = None, dag_run: Any = None, outlet_events: Any = None) -> dict[str, Any]:
     from concordance.reindex.references import BuildReference
     from concordance.reindex.run import finish, go_live
@@ -254,7 +260,7 @@ def publish(build: Wire, *, params: Any = None, dag_run: Any = None, outlet_even
     return dict(ended.said["swap"])
 
 
-@task(
+@glue.task(
     trigger_rule=TriggerRule.NONE_FAILED,
     execution_timeout=timedelta(hours=2),
     doc_md="Deletes versions whose time is over from the stores and the ledger, in small steps.",
@@ -266,7 +272,7 @@ def drop() -> dict[str, Any]:
         return drop_due(**run.tools).as_json()
 
 
-@task(trigger_rule=TriggerRule.NONE_FAILED, doc_md="What was built and why, in numbers; how the night ended.")
+@glue.task(trigger_rule=TriggerRule.NONE_FAILED, doc_md="What was built and why, in numbers; how the night ended.")
 def report(dropped: Wire, *, run_id: Any = None, ti: Any = None) -> dict[str, Any]:
     build = ti.xcom_pull(task_ids="begin")
     if build is None:

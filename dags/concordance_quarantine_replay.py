@@ -14,7 +14,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Param, dag, task
+from airflow.sdk import Param, dag
 
 import concordance_airflow as glue
 import concordance_forms as forms
@@ -26,7 +26,7 @@ from concordance.sources.declaration import load_declarations
 SOURCES = load_declarations(load_settings())
 
 
-@task(doc_md="The declared sources that have something of what is meant, each with the name and conf of its run.")
+@glue.task(doc_md="The declared sources that have something of what is meant, each with the name and conf of its run.")
 def sources_with_quarantine(*, run_id: Any = None, params: Any = None, dag_run: Any = None) -> list[dict[str, Any]]:
     conf = checked_conf(ReplayConf, dag_run.conf, params)
     with glue.opened() as opened:

@@ -13,12 +13,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, dag, task
+from airflow.sdk import CronTriggerTimetable, dag
 
 import concordance_airflow as glue
 
 
-@task(
+@glue.task(
     pool=glue.LOAD_POOL.name,
     retries=2,
     # One reading of a million chunks takes minutes; a repair reads several times.
@@ -32,7 +32,7 @@ def reconcile() -> dict[str, Any]:
         return compare_and_repair(adapters=house.adapters, settings=house.settings)
 
 
-@task(
+@glue.task(
     execution_timeout=timedelta(hours=2),
     doc_md="Deletes index versions whose time is over from the stores and the ledger, in small steps.",
 )

@@ -1,4 +1,5 @@
-"""The scheduler imports the heavy libraries for its tasks; no other Airflow process pays for them."""
+"""The scheduler imports for its tasks, libraries and the product; no other Airflow process pays for it, and a task that
+finds the product replaced imports the new one."""
 
 from __future__ import annotations
 
@@ -11,20 +12,56 @@ import pytest
 import airflow_local_settings
 
 LIBRARIES = {*airflow_local_settings.SHARED_BY_TASKS, *airflow_local_settings.GATES}
+IN_A_FORK = """
+import json, os, sys, airflow_local_settings
+stamps = airflow_local_settings.share_product()
+{between}
+if child := os.fork():
+    os.waitpid(child, 0)
+else:
+    there = sorted(name for name in sys.modules if name.partition(".")[0] == "concordance")
+    from concordance.pipeline.run import ingest
+    print(json.dumps([there, ingest.__module__]), flush=True)
+    os._exit(0)
+"""
+
+
+def told_by(script: str, component: str = "tasks") -> list[str]:
+    done = subprocess.run([sys.executable, "-c", script, component], check=True, capture_output=True, text=True)
+    told: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 def imported_by(component: str) -> set[str]:
-    script = "import json, sys, airflow_local_settings; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script, component], check=True, capture_output=True, text=True)
-    return set(json.loads(done.stdout.splitlines()[-1]))
+    return set(told_by("import json, sys, airflow_local_settings; print(json.dumps(sorted(sys.modules)))", component))
 
 
-def test_the_scheduler_imports_the_libraries_and_none_of_the_products_modules() -> None:
+def test_the_scheduler_imports_what_its_tasks_share_but_no_model_and_no_part_of_airflow() -> None:
     modules = imported_by("scheduler")
-    assert modules >= LIBRARIES
-    assert not {name for name in modules if name.split(".")[0] in ("concordance", "concordance_airflow")}
+    assert modules >= LIBRARIES | set(airflow_local_settings.PRODUCT)
+    rooms = {name.partition(".")[0] for name in modules}
+    assert not rooms & {"torch", "transformers", "sentence_transformers", "openvino", "airflow", "concordance_airflow"}
 
 
 @pytest.mark.parametrize("component", ["triggerer", "api-server", "dag-processor", "tasks"])
 def test_other_processes_import_nothing(component: str) -> None:
-    assert not imported_by(component) & LIBRARIES
+    assert not imported_by(component) & (LIBRARIES | {"concordance"})
+
+
+def test_a_task_inherits_the_product_as_long_as_it_is_what_the_scheduler_imported() -> None:
+    there, _ = told_by(IN_A_FORK.format(between=""))
+    assert set(airflow_local_settings.PRODUCT) <= set(there)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        "stamps[next(iter(stamps))] = (1, 1)",
+        "stamps['/a/module/that/is/gone.py'] = (1, 1)",
+    ],
+    ids=["changed", "gone"],
+)
+def test_a_task_that_finds_a_module_replaced_imports_all_of_them_anew(between: str) -> None:
+    there, again = told_by(IN_A_FORK.format(between=between))
+    assert there == []
+    assert again == "concordance.pipeline.run"
