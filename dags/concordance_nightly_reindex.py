@@ -114,73 +114,58 @@ def plan(build: Wire) -> list[dict[str, Any]]:
     return [{"plan": made.as_json(), "shard": shard} for made in plans for shard in range(made.shards)]
 
 
-@glue.task(
-    pool=glue.EXTRACT_POOL.name,
-    map_index_template=BY_LABEL,
-    execution_timeout=timedelta(hours=2),
+def stage_of_shards(name: str, step: str, *, pool: glue.PoolSize, doc_md: str) -> Any:
+    """A task that is mapped over shards of all plans: what `step` names makes of one what the next stage takes up."""
+
+    @glue.task(
+        task_id=name,
+        pool=pool.name,
+        map_index_template=BY_LABEL,
+        execution_timeout=timedelta(hours=2),
+        doc_md=doc_md,
+        **BESIDE,
+    )
+    def stage(work: Wire, build: Wire) -> dict[str, Any]:
+        with glue.built(build, name, work) as run:
+            made = glue.imported(step)(run.plan, glue.shard(work["shard"]), **run.tools)
+        return {"plan": work["plan"], "shard": made.as_json()}
+
+    return stage
+
+
+def gate(name: str, doc_md: str) -> Any:
+    """A task that judges each plan of the round by this gate of every run."""
+
+    @glue.task(task_id=name, execution_timeout=timedelta(hours=2), doc_md=doc_md)
+    def judge(work: Wire, build: Wire) -> list[dict[str, Any]]:
+        with glue.building(name, build["build_id"]) as run:
+            check = glue.imported(f"concordance.pipeline.check.{name}")
+            return [check(made, shards, **run.tools).as_json() for made, shards in glue.by_plan(work)]
+
+    return judge
+
+
+remake = stage_of_shards(
+    "remake",
+    "concordance.reindex.remake.remake",
+    pool=glue.EXTRACT_POOL,
     doc_md="Documents of the next version: taken over as the live one was loaded, or read again and cut anew.",
-    **BESIDE,
 )
-def remake(work: Wire, build: Wire) -> dict[str, Any]:
-    from concordance.reindex.remake import remake
-
-    with glue.built(build, "remake", work) as run:
-        made = remake(run.plan, work["shard"], **run.tools)
-    return {"plan": work["plan"], "shard": made.as_json()}
-
-
-@glue.task(execution_timeout=timedelta(hours=2), doc_md="The first gate, over what was cut anew.")
-def check_documents(work: Wire, build: Wire) -> list[dict[str, Any]]:
-    from concordance.pipeline.check import check_documents
-
-    with glue.building("check_documents", build["build_id"]) as run:
-        return [check_documents(made, shards, **run.tools).as_json() for made, shards in glue.by_plan(work)]
-
-
-@glue.task(
-    pool=glue.EMBED_POOL.name,
-    map_index_template=BY_LABEL,
-    execution_timeout=timedelta(hours=2),
+check_documents = gate("check_documents", "The first gate, over what was cut anew.")
+embed = stage_of_shards(
+    "embed",
+    "concordance.pipeline.embed.embed",
+    pool=glue.EMBED_POOL,
     doc_md="Chunks to vectors: copied from the live version where text and model are the same.",
-    **BESIDE,
 )
-def embed(work: Wire, build: Wire) -> dict[str, Any]:
-    from concordance.pipeline.embed import embed
-
-    with glue.built(build, "embed", work) as run:
-        made = embed(run.plan, *glue.shards([work["shard"]]), **run.tools)
-    return {"plan": work["plan"], "shard": made.as_json()}
-
-
-@glue.task(execution_timeout=timedelta(hours=2), doc_md="The second gate: chunks and vectors.")
-def check_chunks(work: Wire, build: Wire) -> list[dict[str, Any]]:
-    from concordance.pipeline.check import check_chunks
-
-    with glue.building("check_chunks", build["build_id"]) as run:
-        return [check_chunks(made, shards, **run.tools).as_json() for made, shards in glue.by_plan(work)]
-
-
-@glue.task(
-    pool=glue.LOAD_POOL.name,
-    map_index_template=BY_LABEL,
-    execution_timeout=timedelta(hours=2),
+check_chunks = gate("check_chunks", "The second gate: chunks and vectors.")
+load = stage_of_shards(
+    "load",
+    "concordance.pipeline.load.load",
+    pool=glue.LOAD_POOL,
     doc_md="Writes graph and vectors of the next version batch by batch and reads both back.",
-    **BESIDE,
 )
-def load(work: Wire, build: Wire) -> dict[str, Any]:
-    from concordance.pipeline.load import load
-
-    with glue.built(build, "load", work) as run:
-        made = load(run.plan, *glue.shards([work["shard"]]), **run.tools)
-    return {"plan": work["plan"], "shard": made.as_json()}
-
-
-@glue.task(execution_timeout=timedelta(hours=2), doc_md="The third gate: both stores hold exactly what was loaded.")
-def check_stores(work: Wire, build: Wire) -> list[dict[str, Any]]:
-    from concordance.pipeline.check import check_stores
-
-    with glue.building("check_stores", build["build_id"]) as run:
-        return [check_stores(made, shards, **run.tools).as_json() for made, shards in glue.by_plan(work)]
+check_stores = gate("check_stores", "The third gate: both stores hold exactly what was loaded.")
 
 
 @glue.task(execution_timeout=timedelta(hours=2), doc_md="What passed belongs to the next version from here on.")

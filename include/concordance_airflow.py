@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -237,8 +238,8 @@ def built(build: dict[str, Any], name: str, work: dict[str, Any]) -> Iterator[St
     from concordance.pipeline.references import PlanReference
 
     plan = PlanReference.from_json(work["plan"])
-    shard = work["shard"] if isinstance(work["shard"], int) else work["shard"]["shard"]
-    label(f"{plan.source}: shard {shard + 1} of {plan.shards}")
+    given = shard(work["shard"])
+    label(f"{plan.source}: shard {(given if isinstance(given, int) else given.shard) + 1} of {plan.shards}")
     with building(name, build["build_id"]) as run:
         yield StageRun(run.adapters, run.settings, plan)
 
@@ -345,6 +346,17 @@ def shards(stored: Iterable[dict[str, Any]] | None) -> list[ShardReference]:
     from concordance.pipeline.references import ShardReference
 
     return [ShardReference.from_json(one) for one in stored or ()]
+
+
+def shard(stored: int | dict[str, Any]) -> int | ShardReference:
+    """A mapped task's shard: its number as the plan gives it, or what an earlier stage made of it."""
+    return stored if isinstance(stored, int) else shards([stored])[0]
+
+
+def imported(name: str) -> Any:
+    """What a dotted name stands for, imported where it is asked for: in a task, and not when its DAG is read."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def label(text: str) -> None:

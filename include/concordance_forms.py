@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from airflow.sdk import Param
 
@@ -40,9 +41,8 @@ def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
             description_md="With a dry run: extract and cut everything, so that the numbers are no estimates. A run by "
             "this plan does not do that work again.",
         ),
-        "max_documents": Param(
-            None,
-            type=["null", "integer"],
+        "max_documents": _optional(
+            "integer",
             minimum=1,
             maximum=100_000_000,
             title="At most this many documents",
@@ -65,9 +65,8 @@ def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
             description_md="Try again what was rejected, and touch nothing else of the source.",
         ),
         **quarantine_form(),
-        "correlation_id": Param(
-            None,
-            type=["null", "string"],
+        "correlation_id": _optional(
+            "string",
             pattern=ID_PATTERN,
             title="Correlation id",
             section="Operations",
@@ -80,17 +79,15 @@ def ingest_form(sources: Iterable[str]) -> dict[str, Param]:
 def quarantine_form() -> dict[str, Param]:
     """Which documents in quarantine are meant."""
     return {
-        "reason": Param(
-            None,
-            type=["null", "string"],
+        "reason": _optional(
+            "string",
             enum=[None, *(reason.value for reason in Reason)],
             title="Rejected for this reason",
             section="Quarantine",
             description_md="A reason code, as `python -m concordance quarantine list` shows it; empty: any.",
         ),
-        "older_than_hours": Param(
-            None,
-            type=["null", "number"],
+        "older_than_hours": _optional(
+            "number",
             minimum=0,
             maximum=1_000_000,
             title="In quarantine for this many hours or longer",
@@ -103,9 +100,8 @@ def reindex_form(sources: Iterable[str]) -> dict[str, Param]:
     """The trigger form of a night: what `ReindexConf` knows."""
 
     def number(title: str, description: str, kind: str = "integer") -> Param:
-        return Param(
-            None,
-            type=["null", kind],
+        return _optional(
+            kind,
             minimum=0,
             maximum=10_000,
             title=title,
@@ -123,9 +119,8 @@ def reindex_form(sources: Iterable[str]) -> dict[str, Param]:
             description_md="`auto` refreshes the sources, and builds a new version if what is frozen with the live one "
             "has changed or the weekly night has come; `refresh` builds none; `rebuild` builds one whatever changed.",
         ),
-        "source": Param(
-            None,
-            type=["null", "string"],
+        "source": _optional(
+            "string",
             enum=[None, *sorted(sources)],
             title="Refresh only this source",
             description_md="Empty: every source that is declared with `schedule = true`.",
@@ -170,3 +165,8 @@ def version_form() -> dict[str, Param]:
             description_md="Only with `publish`: lets a failed relevance gate pass, and is kept with the build.",
         ),
     }
+
+
+def _optional(kind: str, **described: Any) -> Param:
+    """A value of this JSON type that may be left empty."""
+    return Param(None, type=["null", kind], **described)

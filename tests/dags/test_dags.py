@@ -73,6 +73,11 @@ def test_every_task_has_an_owner_a_limit_retries_by_error_class_and_a_descriptio
         assert task["doc"], where
 
 
+def test_no_task_keeps_what_it_returns_key_by_key(dags: dict[str, Any]) -> None:
+    """Airflow does so by itself for each task whose annotation is a dictionary: one request for each key."""
+    assert [f"{dag_id}.{task_id}" for dag_id, task_id, task in tasks(dags) if task["is_kept_by_key"]] == []
+
+
 def test_every_pool_is_one_that_is_created(dags: dict[str, Any], glue: ModuleType) -> None:
     created = {pool.name for pool in glue.POOLS} | {"default_pool"}
     assert {task["pool"] for _, _, task in tasks(dags)} <= created

@@ -50,6 +50,7 @@ def describe_task(task: Any) -> dict[str, Any]:
         "trigger_rule": getattr(of("trigger_rule"), "value", of("trigger_rule")),
         "label": of("map_index_template"),
         "is_mapped": bool(mapped),
+        "is_kept_by_key": bool(of("multiple_outputs")),
         "is_deferred": bool(of("deferrable")),
         "outlets": [outlet.name for outlet in of("outlets") or []],
         "upstream": sorted(task.upstream_task_ids),

@@ -15,28 +15,13 @@ from uuid import UUID
 import pytest
 
 from concordance.ledger import Ledger
-from concordance.operations import telemetry
 from concordance.operations.channels import SIGNATURE_HEADER, _cut_off
 from concordance.settings import Settings
 from concordance.watching import delivery
 from support.alerting import Kept, alert_settings, breach
 from support.ledgers import connect
-from support.receivers import Mood, Receiver, mail_server, webhook
+from support.receivers import Mood, Receiver, mail_server
 from support.stacks import free_ports
-
-
-@pytest.fixture
-def kept() -> Iterator[Kept]:
-    backend = Kept()
-    previous = telemetry.use(backend)
-    yield backend
-    telemetry.use(previous)
-
-
-@pytest.fixture
-def hook() -> Iterator[Receiver]:
-    with webhook() as receiver:
-        yield receiver
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -16,14 +15,13 @@ import pytest
 from concordance.errors import Misconfigured, Unavailable
 from concordance.ledger import Ledger, open_ledger
 from concordance.ledger.alerting import Opened
-from concordance.operations import telemetry
 from concordance.operations.alerts import AlertKind
 from concordance.settings import Settings
 from concordance.watching import watch as watching
 from concordance.watching.book import Book
 from concordance.watching.watch import Watch
 from support.alerting import Kept, Sees, alert_settings, breach
-from support.receivers import Receiver, webhook
+from support.receivers import Receiver
 from support.stacks import free_ports
 from support.waiting import wait_for
 
@@ -34,20 +32,6 @@ def cannot_tell() -> None:
 
 def is_defective() -> None:
     raise KeyError("x")
-
-
-@pytest.fixture
-def kept() -> Iterator[Kept]:
-    backend = Kept()
-    previous = telemetry.use(backend)
-    yield backend
-    telemetry.use(previous)
-
-
-@pytest.fixture
-def hook() -> Iterator[Receiver]:
-    with webhook() as receiver:
-        yield receiver
 
 
 @pytest.fixture
