@@ -14,6 +14,7 @@ PYTHON := .venv/bin/python
 SET_UP := .venv/.set-up
 MODEL := .concordance/models/.prepared
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 # Airflow starts many short Python processes: without compiled files each would compile thousands of modules anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -95,8 +96,8 @@ audit: $(SET_UP) ## known vulnerabilities in the lock
 	  if [ "$$unknown" -gt 0 ]; then echo "audit: the advisory server gave no answer for the other $$unknown"; fi; \
 	else grep -v 'could not be audited' "$$report" | tail -n 1; echo "audit: not done, the advisory server gave no answer"; fi
 
-bench: $(SET_UP) $(MODEL) ## benchmarks, as ratios
-	@PYTHONPATH=tests $(PYTHON) -m bench
+bench: $(SET_UP) $(MODEL) ## all figures as ratios, against the last release (make bench BENCH_ARGS="pipeline --quick")
+	@PYTHONPATH=tests $(PYTHON) -m bench $(BENCH_ARGS)
 
 faults: $(SET_UP) ## the fault suite alone, in full; prints the table of trials and violations
 	@CONCORDANCE_FAULTS=full CONCORDANCE_FAULTS_TABLE=$${CONCORDANCE_FAULTS_TABLE:-.concordance/faults.json} \

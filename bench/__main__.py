@@ -86,7 +86,8 @@ def _show(console: Console, room: Room) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="The figures of the product, as ratios.")
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(rooms.NAMES)}; all if none is named")
-    parser.add_argument("--quick", action="store_true", help="smaller corpora: a look, which is never recorded")
+    look = "smaller corpora where a room has them: a look, which is never recorded"
+    parser.add_argument("--quick", action="store_true", help=look)
     parser.add_argument("--pairs", type=int, metavar="N", help="pairs of each ratio, where a room takes fewer or more")
     parser.add_argument(
         "--against",

@@ -14,7 +14,6 @@ import gc
 import itertools
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from typing import Any
 from unittest import mock
 
 import psutil
-from bench.figures import Figure
+from bench.figures import Figure, median_of, show, taking_turns
 from bench.pipeline import document, stack
 
 from concordance.ledger import open_ledger
@@ -39,7 +38,7 @@ from concordance.pipeline.run import ingest
 from concordance.settings import Settings
 from concordance.stores.memory import MemoryGraph, MemoryVectors
 
-PAIRS = int(os.environ.get("CONCORDANCE_BENCH_PAIRS", "24"))
+PAIRS = 24
 # Of about 42 chunks each.
 DOCUMENTS = 16
 _LISTEN = """
@@ -61,15 +60,15 @@ def measure() -> list[Figure]:
             on = settings.model_copy(update={"statsd_host": "127.0.0.1", "statsd_port": listener.port})
             for is_on in (True, False):  # the first makes the index version and imports what the gates need
                 _run(adapters, on, runs, is_on=is_on)
-            pairs = [_pair(adapters, on, runs, on_first=bool(number % 2)) for number in range(PAIRS)]
-        metrics = listener.packets / (PAIRS + 1)
-    low, middle, high = statistics.quantiles([with_it / without for with_it, without in pairs], n=4)
+            pairs = taking_turns(
+                lambda: _run(adapters, on, runs, is_on=True), lambda: _run(adapters, on, runs, is_on=False), pairs=PAIRS
+            )
+        metrics = listener.packets / (len(pairs) + 1)
+    ratios = [with_it / without for with_it, without in pairs]
     return [
-        Figure("run without telemetry, processor time", statistics.median(without for _, without in pairs), "s"),
+        median_of("run without telemetry, processor time", [without for _, without in pairs], "s"),
         Figure("metrics that a run sends", metrics, "packets"),
-        Figure(f"telemetry on / off, processor time, {PAIRS} pairs: median", middle, "x", "<= 1.02"),
-        Figure("  first quartile", low, "x"),
-        Figure("  third quartile", high, "x"),
+        median_of("telemetry on / off, processor time", ratios, "x", "<= 1.02"),
     ]
 
 
@@ -123,12 +122,6 @@ def _listener() -> Iterator[_Listener]:
             listener.stop()
         finally:
             process.kill()
-
-
-def _pair(adapters: Adapters, settings: Settings, runs: Iterator[int], *, on_first: bool) -> tuple[float, float]:
-    """Processor seconds of a run with telemetry and of one without."""
-    spent = {is_on: _run(adapters, settings, runs, is_on=is_on) for is_on in (on_first, not on_first)}
-    return spent[True], spent[False]
 
 
 def _run(adapters: Adapters, settings: Settings, runs: Iterator[int], *, is_on: bool) -> float:
@@ -187,5 +180,4 @@ def _silent() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    for figure in measure():
-        print(f"{figure.name}: {figure.value:.4f} {figure.unit} {figure.bound}")
+    show(measure())
