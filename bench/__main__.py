@@ -109,4 +109,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    rooms.end_when_asked()
     sys.exit(main())

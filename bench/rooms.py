@@ -1,4 +1,4 @@
-"""The rooms of the bench: each a module with `measure() -> list[Figure]`, measured in a process of its own.
+"""The rooms of the bench: each a module with `measure()`, which gives figures, measured in a process of its own.
 
 A room that fails, is killed for its memory or hangs takes no other's figures along; and what one of them imports, or
 leaves in memory, is no part of the next one's figures. `python -m bench.rooms NAME FILE` is that process.
@@ -43,7 +43,7 @@ _GRACE_SECONDS = 90.0
 
 
 def measured(name: str, *, environment: Mapping[str, str], limit_seconds: float) -> Room:
-    """What the room found, in a process of its own; a room with `error` and no figures if it failed."""
+    """What the room found, in a process of its own; with an `error` and what it told before if it failed."""
     load, began = os.getloadavg()[0], time.monotonic()
     with tempfile.TemporaryDirectory(prefix="concordance-bench-") as folder:
         target = Path(folder) / "room.json"
@@ -71,22 +71,31 @@ def _run(name: str, target: Path, *, environment: Mapping[str, str], limit_secon
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Let it stop what it started, then end it."""
-    process.send_signal(signal.SIGINT)
+    process.terminate()
     try:
         process.wait(_GRACE_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
 
 
+def end_when_asked() -> None:
+    """From here on a signal to end leaves this process's blocks in order, so that what they started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
 def _main(name: str, target: Path) -> int:
+    """What the room told until it was done, failed or was ended."""
+    end_when_asked()
+    figures: list[Figure] = []
+    error = ""
     try:
-        figures = importlib.import_module(f"bench.{name}").measure()
+        for figure in importlib.import_module(f"bench.{name}").measure():
+            figures.append(figure)
     except Exception as failure:
         traceback.print_exc()
-        figures, error = [], f"{type(failure).__name__}: {failure}"
-    else:
-        error = ""
-    target.write_text(json.dumps({"figures": [asdict(figure) for figure in figures], "error": error}))
+        error = f"{type(failure).__name__}: {failure}"
+    finally:
+        target.write_text(json.dumps({"figures": [asdict(figure) for figure in figures], "error": error}))
     return 1 if error else 0
 
 

@@ -18,8 +18,11 @@ ROOMS = {
     "asks": "from bench import effort\n"
     + TELLS.format('Figure("pairs", effort.pairs(5) + effort.is_quick(), "pairs")'),
     "fails": "def measure():\n    raise ValueError('no model is prepared')\n",
+    "half": "from bench.figures import Figure\ndef measure():\n    yield Figure('first', 1.0, 's')\n"
+    "    raise MemoryError('the second')\n",
     "dies": "import os, signal\ndef measure():\n    os.kill(os.getpid(), signal.SIGKILL)\n",
-    "hangs": "import threading\ndef measure():\n    threading.Event().wait()\n",
+    "hangs": "import pathlib, threading\ndef measure():\n    try:\n        threading.Event().wait()\n"
+    "    finally:\n        pathlib.Path({!r}).touch()\n",
 }
 
 Bench = Callable[..., int]
@@ -31,7 +34,7 @@ def _rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rooms beside the repository's own: `bench` is a namespace, which these join."""
     (tmp_path / "rooms" / "bench").mkdir(parents=True)
     for name, text in ROOMS.items():
-        (tmp_path / "rooms" / "bench" / f"{name}.py").write_text(text)
+        (tmp_path / "rooms" / "bench" / f"{name}.py").write_text(text.replace("{!r}", repr(str(tmp_path / "stopped"))))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "rooms"))
 
 
@@ -52,6 +55,8 @@ def test_rooms_that_fail_die_or_are_missing_take_no_figures_along(bench: Bench, 
     assert bench("fails", "dies", "nowhere", "tells") == 1
     assert found(tmp_path) == {
         "fails": "ValueError: no model is prepared",
+        "half": "from bench.figures import Figure\ndef measure():\n    yield Figure('first', 1.0, 's')\n"
+        "    raise MemoryError('the second')\n",
         "dies": "its process ended with -9",
         "nowhere": "ModuleNotFoundError: No module named 'bench.nowhere'",
         "tells": [1.0],
@@ -60,9 +65,16 @@ def test_rooms_that_fail_die_or_are_missing_take_no_figures_along(bench: Bench, 
     assert "time" in (tmp_path / "bench" / "bench.md").read_text()
 
 
-def test_a_room_that_hangs_is_ended_at_its_limit() -> None:
-    room = measured("hangs", environment={}, limit_seconds=1)
-    assert (room.figures, room.error) == ((), "it was not done within 0.0166667 minutes")
+def test_what_a_room_told_before_it_failed_is_kept() -> None:
+    room = measured("half", environment={}, limit_seconds=60)
+    assert [figure.name for figure in room.figures] == ["first"]
+    assert room.error == "MemoryError: the second"
+
+
+def test_a_room_that_hangs_is_ended_at_its_limit_and_stops_what_it_started(tmp_path: Path) -> None:
+    room = measured("hangs", environment={}, limit_seconds=6)
+    assert (room.figures, room.error) == ((), "it was not done within 0.1 minutes")
+    assert (tmp_path / "stopped").exists()
 
 
 def test_what_was_asked_for_reaches_the_rooms(bench: Bench, tmp_path: Path) -> None:
