@@ -256,7 +256,8 @@ def _sizes(folder: Path, settings: Settings) -> dict[str, int]:
         "corpus": sum(_folder_bytes(folder / source) for source in SOURCES),
         "ledger": int(str(whole)),
         **ledger,
-    } | {f"folder {name}": size for name, size in stores.items()}
+        **stores,
+    }
 
 
 def _folder_bytes(folder: Path) -> int:
