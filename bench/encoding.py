@@ -1,7 +1,7 @@
 """What a prepared model gains: rates against bare torch, a query, the first search of a process, memory.
 
 The texts are chunks that the product cuts from READMEs of installed packages. Both sides encode the same ones in one
-process, warm, in turns. `python -m bench.encoding` runs this file alone; `PAIRS` and `CHUNKS` change its size.
+process, warm, in turns. `python -m bench.encoding` runs this file alone; `PAIRS`, `CHUNKS` and `MEMORY_CHUNKS` change its size.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import os
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bench.figures import Figure, median_of, paired, seconds
 
@@ -19,11 +21,14 @@ from concordance.embedding import Embedder, model_folder, open_embedder
 from concordance.embedding.preparing import prepare
 from concordance.settings import Settings
 from support.chunking import index_settings
+from support.two_versions import TwoVersions, corpus
 
 PAIRS = int(os.environ.get("PAIRS", "5"))
 CHUNKS = int(os.environ.get("CHUNKS", "256"))
 QUERY = "MERGE nodes in a graph database from Python"
-MEMORY_CHUNKS = 1_000
+RELEVANCE_DOCUMENTS = 24
+README_CHARACTERS = 20_000  # of one package: many packages, not many chunks of a few
+MEMORY_CHUNKS = int(os.environ.get("MEMORY_CHUNKS", "1000"))
 
 # Peak resident memory of a process that loads the prepared model and encodes what it reads.
 _ENCODING = """
@@ -60,6 +65,7 @@ def measure() -> list[Figure]:
             "one query, loaded", [1000 * seconds(lambda: fp32.encode([QUERY])) for _ in range(50)], "ms", "<= 15"
         ),
         median_of("first query of a process", [seconds(_first_query) for _ in range(PAIRS)], "s"),
+        *_relevance(fp32, int8),
         Figure(f"peak memory of encoding {MEMORY_CHUNKS:,} chunks", _peak_mb(chunks(MEMORY_CHUNKS)), "MB", "<= 1000"),
     ]
 
@@ -69,8 +75,8 @@ def chunks(count: int) -> list[str]:
     chunker = Chunker(index_settings(), load_tokenizer(model_folder(Settings())))
     found: set[str] = set()
     for each in sorted(metadata.distributions(), key=lambda each: each.name):
-        text = str(each.metadata.json.get("description", ""))
-        found.update(chunk.text for chunk in chunker.chunks(text, title=each.name, max_chunks=20))
+        text = str(each.metadata.json.get("description", ""))[:README_CHARACTERS]
+        found.update(chunk.text for chunk in chunker.chunks(text, title=each.name, max_chunks=20_000))
         if len(found) >= 4 * count:
             break
     ordered = sorted(found)
@@ -81,6 +87,26 @@ def _prepared(precision: str) -> Embedder:
     settings = Settings(embedding_runtime="openvino", embedding_precision=precision)
     prepare(settings)
     return open_embedder(settings)
+
+
+def _relevance(fp32: Embedder, int8: Embedder) -> list[Figure]:
+    """What the relevance gate says of a version at int8 beside the live one at fp32: 1 if it passes; what is lost."""
+    settings = Settings(relevance_resamples=1000)
+    with TemporaryDirectory() as folder:
+        house = TwoVersions(
+            Path(folder), settings=settings, live_model=fp32, model=int8, kept="sentence-transformers-int8="
+        )
+        articles = corpus(1, documents=RELEVANCE_DOCUMENTS)
+        house.build(house.live, articles)
+        house.build(house.following, articles)
+        result = house.judged()
+    for failure in result.report.failures:
+        print(f"the relevance gate on int8: {failure}", file=sys.stderr)
+    losses = [
+        Figure(f"int8: {each.ranking} {each.metric}@10, next - live", each.difference.mean, "")
+        for each in result.report.comparisons
+    ]
+    return [Figure("relevance gate admits int8", float(result.passed), "of 1", "== 1"), *losses]
 
 
 class Bare:

@@ -140,11 +140,20 @@ class _Snapshot:
 class TwoVersions:
     """`live` and `following`, both empty at first, on one pair of memory stores."""
 
-    def __init__(self, staging: Path, *, settings: Settings, model: HashEmbedder | None = None) -> None:
+    def __init__(
+        self,
+        staging: Path,
+        *,
+        settings: Settings,
+        model: Embedder | None = None,
+        live_model: Embedder | None = None,
+        kept: str = "",
+    ) -> None:
+        """`model` is that of `following`, named by the setting `kept` where it is not the hash backend's."""
         self.settings = settings
-        self.embedder = HashEmbedder(DIMENSION)
+        self.embedder: Embedder = live_model or HashEmbedder(DIMENSION)
         self.models = {1: self.embedder, 2: model or self.embedder}
-        self._kept = f"hash={model.fingerprint.dimension}" if model else ""
+        self._kept = kept or (f"hash={model.fingerprint.dimension}" if model else "")
         self.live, self.following = (self._version(number, state) for number, state in ((1, "live"), (2, "ready")))
         self.graph, self.vectors, self.ledger = MemoryGraph(), MemoryVectors(), _Ledger({1: {}, 2: {}})
         self.staging = Staging(f"file://{staging}")
