@@ -1,7 +1,8 @@
 """What a prepared model gains: rates against bare torch, a query, the first search of a process, memory.
 
 The texts are chunks that the product cuts from READMEs of installed packages. Both sides encode the same ones in one
-process, warm, in turns. `python -m bench.encoding` runs this file alone; `PAIRS`, `CHUNKS` and `MEMORY_CHUNKS` change its size.
+process, warm, in turns. `python -m bench.encoding` runs this file alone; `PAIRS`, `CHUNKS` and `MEMORY_CHUNKS` change
+its size.
 """
 
 from __future__ import annotations
