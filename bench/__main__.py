@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None, *, folder: Path = FOLDER, kept: Path
     console = Console()
     try:
         history = read_history(kept)
-        runs = [] if arguments.against == "none" else compare.release(history, arguments.against)
+        # Smaller corpora give other ratios: a quick look is compared with nothing.
+        is_alone = arguments.quick or arguments.against == "none"
+        runs = [] if is_alone else compare.release(history, arguments.against)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
@@ -86,7 +88,7 @@ def _show(console: Console, room: Room) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="The figures of the product, as ratios.")
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(rooms.NAMES)}; all if none is named")
-    look = "smaller corpora where a room has them: a look, which is never recorded"
+    look = "smaller corpora where a room has them: a look, neither recorded nor compared"
     parser.add_argument("--quick", action="store_true", help=look)
     parser.add_argument("--pairs", type=int, metavar="N", help="pairs of each ratio, where a room takes fewer or more")
     parser.add_argument(

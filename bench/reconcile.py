@@ -21,7 +21,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from bench.figures import Figure
+from bench.figures import Figure, show
 from bench.pipeline import NOUNS, SENTENCES
 
 from concordance import ids
@@ -335,5 +335,4 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["synthetic"]:
         _one_synthetic(sys.argv[2])
     else:
-        for figure in measure():
-            print(f"{figure.name:60} {figure.value:14,.1f} {figure.unit:10} {figure.bound}")
+        show(measure())

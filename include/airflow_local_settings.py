@@ -21,10 +21,13 @@ GATES = ("great_expectations", "great_expectations.expectations")
 # ready to be imported yet when it reads this file.
 PRODUCT = (
     "concordance.pipeline.run",
+    "concordance.pipeline.rehearse",
     "concordance.pipeline.conf",
+    "concordance.operations.logs",
     "concordance.operations.slas",
     "concordance.stores.neo4j_store",
     "concordance.stores.qdrant_store",
+    "concordance.watching.late",
 )
 
 _Stamp = tuple[int, int]

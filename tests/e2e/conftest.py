@@ -30,6 +30,7 @@ SOURCES = (
     "crawling",
     "queueing",
     "failing",
+    "dated",
 )
 # The product's own limits for all of them, and short ones for those whose alerts a test looks for.
 _SLAS = """

@@ -32,8 +32,8 @@ def maintained(house: House, **conf: bool) -> dict[str, int]:
 
 
 def test_old_logs_go_and_young_ones_stay(house: House, documents: Callable[..., Path]) -> None:
-    documents("notes", ann="# Ann\n\nAnn digs.\n")
-    ended = house.run("notes")
+    documents("dated", ann="# Ann\n\nAnn digs.\n")
+    ended = house.run("dated")
     assert ended.state == "success", house.why(ended)
     house.api.await_dag(DAG, wait_seconds=300)
     logs = house.settings.state_dir / "airflow" / "logs"

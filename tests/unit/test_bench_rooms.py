@@ -55,8 +55,6 @@ def test_rooms_that_fail_die_or_are_missing_take_no_figures_along(bench: Bench, 
     assert bench("fails", "dies", "nowhere", "tells") == 1
     assert found(tmp_path) == {
         "fails": "ValueError: no model is prepared",
-        "half": "from bench.figures import Figure\ndef measure():\n    yield Figure('first', 1.0, 's')\n"
-        "    raise MemoryError('the second')\n",
         "dies": "its process ended with -9",
         "nowhere": "ModuleNotFoundError: No module named 'bench.nowhere'",
         "tells": [1.0],
@@ -88,6 +86,7 @@ def test_a_recorded_run_is_what_the_next_one_is_compared_with(bench: Bench, tmp_
     (tmp_path / "rooms" / "bench" / "tells.py").write_text(ROOMS["slower"])
     assert bench("tells") == 1
     assert "tells: time worse: 2 x, 1 x in the release" in capfd.readouterr().out
+    assert bench("tells", "--quick") == 0
     assert bench("tells", "--against", "none") == 0
     assert "worse" not in (tmp_path / "bench" / "bench.md").read_text()
     assert [record.label for record in read_history(tmp_path / "history.jsonl")] == ["1.0"]
