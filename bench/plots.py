@@ -5,6 +5,7 @@ Figures of different units share an axis as parts of their bounds: 1 is the boun
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ import pygal
 from bench.figures import Figure
 from bench.records import Record
 from pygal.style import CleanStyle
+
+# It looks for plug-ins of its own among all imports, by a protocol that Python has left: each later import that finds
+# nothing would warn of it, in whatever runs in this process.
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "pygal"]
 
 _STYLE = CleanStyle(font_family="sans-serif", label_font_size=9, legend_font_size=10, title_font_size=14)
 _WIDTH, _ROW_HEIGHT, _HEAD_HEIGHT = 1000, 26, 120
