@@ -126,20 +126,22 @@ def test_a_run_whose_load_is_under_way_loses_the_erased_document_and_nothing_els
     ended(world, asked.erasure_id)
 
 
-def test_an_artefact_that_is_staged_just_after_the_erase_looked_is_taken_back(world: World) -> None:
+@pytest.mark.parametrize("late_kind", ["chunks", "vectors"])
+def test_an_artefact_that_is_staged_just_after_the_erase_looked_is_taken_back(world: World, late_kind: str) -> None:
     asked = request("alpha")
     put, staging = world.adapters.staging.put, world.adapters.staging
 
     def late(kind: str, *args: object, **kwargs: object) -> Artefact:
-        if kind == "chunks" and world.ledger.versions.live() is not None and not world.ledger.erasing.unfinished():
-            # The erase looks around, finds nothing staged of the document, and only then the artefact arrives.
+        if kind == late_kind and world.ledger.versions.live() is not None and not world.ledger.erasing.unfinished():
+            # The erase looks around, finds nothing of this kind staged of the document, and only then the artefact arrives.
             erase(world, asked)
         return put(kind, *args, **kwargs)  # type: ignore[arg-type]
 
     staging.put = late  # type: ignore[method-assign]
     assert not world.run()
     assert "were erased while it was worked on" in "\n".join(world.log)
-    assert [name for kind in ("chunks", "documents") for name, _ in world.adapters.staging.contents(kind)] == []
+    for kind in ("chunks", "documents", "vectors"):
+        assert [name for name, _ in world.adapters.staging.contents(kind)] == []
     staging.put = put  # type: ignore[method-assign]
     world.quiet()
     assert world.run()

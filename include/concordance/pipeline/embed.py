@@ -95,7 +95,7 @@ def _make(
     adapters: Adapters,
     settings: Settings,
 ) -> Artefact:
-    texts = _texts(plan, shard, adapters)
+    texts, documents = _texts(plan, shard, adapters)
     vectors, embedder = _Vectors(texts, version.settings.model.dimension), adapters.embedder_of(version)
     for known in read_beside(plan, version, adapters=adapters):
         _copy_known(vectors, known, adapters)
@@ -108,26 +108,23 @@ def _make(
         _quarantine(plan, shard, vectors.refused, version, adapters=adapters, settings=settings)
     table = vectors.table(model=embedder.fingerprint.digest, canaries=_canaries(version, adapters) if unknown else None)
     made = adapters.staging.put("vectors", inputs, tables.table_to_parquet(table), rows=len(table), suffix=".parquet")
-    documents = {UUID(document) for document in _column(shard.chunks, "document_id", adapters)}
     take_back_erased([made, shard.chunks, shard.documents], documents, adapters=adapters)
     return made
 
 
-def _texts(plan: PlanReference, shard: ShardReference, adapters: Adapters) -> dict[str, str]:
-    """The shard's different texts by digest, without those of documents that are rejected."""
+def _texts(plan: PlanReference, shard: ShardReference, adapters: Adapters) -> tuple[dict[str, str], set[UUID]]:
+    """The shard's different texts by digest, without those of documents that are rejected; and all its documents, which
+    nobody can ask for once an erase has removed the artefact."""
     rejected = {str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id)}
     content = adapters.staging.read(shard.chunks)
     texts: dict[str, str] = {}
+    documents: set[str] = set()
     for batch in tables.batches(content, rows=_READ_ROWS, columns=["document_id", "text_digest", "text"]):
         for row in batch.to_pylist():
+            documents.add(row["document_id"])
             if row["document_id"] not in rejected:
                 texts.setdefault(row["text_digest"], row["text"])
-    return texts
-
-
-def _column(artefact: Artefact, name: str, adapters: Adapters) -> set[str]:
-    """The different values of one column."""
-    return set(tables.from_parquet(adapters.staging.read(artefact), columns=[name]).column(0).unique().to_pylist())
+    return texts, set(map(UUID, documents))
 
 
 def _canaries(version: IndexVersion, adapters: Adapters) -> npt.NDArray[np.float32] | None:
