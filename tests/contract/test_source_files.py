@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import shutil
+import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -118,3 +121,16 @@ class TestMemoryFileSystem(SourceContract, PathUris):
         shelf = MemoryShelf()
         yield shelf
         shelf.close()
+
+
+def test_an_archive_that_is_open_once_gives_several_threads_each_its_own_document(tmp_path: Path) -> None:
+    texts = {f"{number}.md": f"{number:04d}".encode() * 5_000 for number in range(40)}
+    with tarfile.open(tmp_path / "shelf.tar", "w") as archive:
+        for uri, content in texts.items():
+            member = tarfile.TarInfo(f"shelf/{uri}")
+            member.size, member.mtime = len(content), 1_700_000_000
+            archive.addfile(member, io.BytesIO(content))
+    source = open_source(declared(f"tar://shelf::file://{tmp_path}/shelf.tar"), Settings())
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(10):
+            assert {raw.uri: raw.content for raw in threads.map(source.read, texts)} == texts

@@ -92,14 +92,16 @@ class DistributionsSource:
     def read(self, uri: str) -> RawDocument:
         """The README and what the metadata states. Raises `PoisonDocument` (`no_text` without a README) or
         `Unavailable`."""
-        if uri not in self._index:
-            self._index = self._installed()
-        if uri not in self._index:
+        index = self._index
+        if uri not in index:
+            # Another thread may do the same: what was found here is what is read here.
+            self._index = index = self._installed()
+        if uri not in index:
             raise PoisonDocument(
                 f"document {uri[:200]!r} of source {self.declaration.name} is no longer installed",
                 reason=Reason.UNREADABLE,
             )
-        installed = self._index[uri]
+        installed = index[uri]
         self._check_size(uri, installed.metadata)
         try:
             before, _ = installed.stamp()

@@ -3,11 +3,16 @@
 The stamp is the object's etag where the file system gives one, else size and time of change. Every error of a backend,
 whatever its class, is `Unavailable`, but for those that concern one document only. Listings go folder by folder with
 `on_error="raise"`: fsspec's `find` leaves out what it could not list.
+
+Object stores are read by several threads at once. Most other file systems have one connection or one open archive, and
+two that read from it get each other's bytes: there one document is read at a time.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +49,7 @@ class RemoteTree:
                 "options of its storage; a protocol beyond fsspec's own needs its package installed"
             ) from None
         self._root = str(root).rstrip("/")
+        self._turn: AbstractContextManager[Any] = nullcontext() if self._fs.async_impl else threading.Lock()
 
     def walk(self, subpath: str) -> Iterator[Listed]:
         """Every document below a canonical sub-path. Raises `Misconfigured` (no root) or `Unavailable`."""
@@ -64,11 +70,12 @@ class RemoteTree:
         """The bytes of one document, at most `limit`, and their stamp where that is an etag: a time may be spelled
         otherwise in a listing. Raises `PoisonDocument` or `Unavailable`."""
         try:
-            path = self._located(uri)
-            before = self._fs.info(path)
-            self._check_is_document(uri, before, limit)
-            content = bytes(self._fs.cat_file(path, start=0, end=limit + 1))
-            after = self._fs.info(path)
+            with self._turn:
+                path = self._located(uri)
+                before = self._fs.info(path)
+                self._check_is_document(uri, before, limit)
+                content = bytes(self._fs.cat_file(path, start=0, end=limit + 1))
+                after = self._fs.info(path)
         except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
             raise PoisonDocument(
                 f"document {uri} of source {self._source} cannot be read ({type(error).__name__}): make it readable, "
