@@ -160,6 +160,19 @@ class TestEmbeddedVectors(VectorContract):
         finally:
             vectors.drop(wide, timeout_seconds=SECONDS)
 
+    def test_an_index_that_is_being_built_is_not_put_off_again(self, vectors: VectorStore, raw: RawQdrant) -> None:
+        own = index_version()
+        vectors.prepare(own)
+        try:
+            # As a build leaves it whose time was over; another one takes the version up.
+            raw.client.update_collection(
+                own.collection, optimizers_config=models.OptimizersConfigDiff(indexing_threshold=1)
+            )
+            vectors.defer_indexing(own)
+            assert raw.client.get_collection(own.collection).config.optimizer_config.indexing_threshold == 1
+        finally:
+            vectors.drop(own, timeout_seconds=SECONDS)
+
     def test_a_drop_whose_answer_was_lost_is_finished_by_the_next_one(
         self, stack: Settings, vectors: VectorStore
     ) -> None:

@@ -149,11 +149,12 @@ class Collections:
         return self._look(version)[1]
 
     def defer_indexing(self, version: IndexVersion) -> None:
-        """Nothing is indexed until `build_hnsw`, which sets the usual threshold again."""
+        """Nothing is indexed until `build_hnsw`, which sets the usual threshold again. An index whose build goes on, as
+        `build_hnsw` leaves it when its time is over, goes on here too: put off, it would begin anew each time."""
         name = version.collection
         what = f"deferring the index of {name}"
         found = self._describe(name, what)
-        if found.config.optimizer_config.indexing_threshold != _INDEX_NOTHING_KB:
+        if found.config.optimizer_config.indexing_threshold not in (_INDEX_NOTHING_KB, _INDEX_ALL_KB):
             never = models.OptimizersConfigDiff(indexing_threshold=_INDEX_NOTHING_KB)
             self._requests.change(
                 what,
