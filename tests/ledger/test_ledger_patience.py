@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+import structlog
 
 from concordance.errors import OutcomeUnknown, Transient, Unavailable
 from concordance.ledger.database import Cursor, Database
@@ -50,6 +51,15 @@ def test_a_statement_that_takes_too_long_is_ended_and_says_which_settings_allow_
         with pytest.raises(Unavailable, match="LEDGER_TIMEOUT_SECONDS"):
             database.transact("sleep", lambda cursor: cursor.execute(sleeps(60)))
         # The connection was not lost by it.
+        assert database.transact("ask", select_one) == 1
+
+
+def test_statistics_that_cannot_be_refreshed_stop_nothing_and_are_told(stack: Settings) -> None:
+    with opened(stack) as database, structlog.testing.capture_logs() as lines:
+        database.refresh_statistics(("documents", "plan_documents", "generations", "chunks", "links"))
+        assert [line for line in lines if line["log_level"] == "warning"] == []
+        database.refresh_statistics(("no_such_table",))
+        assert [line["tables"] for line in lines if line["log_level"] == "warning"] == [["no_such_table"]]
         assert database.transact("ask", select_one) == 1
 
 

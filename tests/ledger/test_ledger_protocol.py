@@ -13,11 +13,13 @@ from concordance import ids
 from concordance.errors import Conflict, Corrupt, Leased, Transient
 from concordance.ledger import Ledger
 from concordance.ledger.batches import Begun
+from concordance.ledger.database import MANY_DOCUMENTS
 from concordance.ledger.plans import PlanCounts
 from concordance.model import Action, GenerationKey, IndexVersion, Manifest, PlanEntry, Reason, Rejection
 from concordance.settings import Settings
 from support.index_rows import index_version
 from support.ledgers import connect, move_clock
+from support.waiting import wait_for
 
 TENANT, SOURCE = "acme", "manuals"
 
@@ -131,6 +133,24 @@ def test_nothing_is_current_before_publish_and_all_of_the_run_after(desk: Desk) 
     desk.ledger.publishing.publish(plan_id)
     assert desk.current("a", "b") == {"a": 1, "b": 1}
     assert desk.ledger.plans.outcomes(plan_id)["committed"] == 2
+
+
+def test_after_a_large_run_the_planner_knows_what_it_turned_over(desk: Desk) -> None:
+    uris = [f"u{number}" for number in range(MANY_DOCUMENTS)]
+    plan_id = desk.publish(*uris)
+    assert len(desk.current(*uris)) == len(uris)
+
+    def known() -> dict[str, int]:
+        # Again, where PostgreSQL was at one of the tables itself and the look was skipped.
+        desk.ledger.publishing.publish(plan_id)
+        with connect(desk.settings) as connection:
+            rows = connection.execute(
+                "SELECT relname, reltuples::int FROM pg_class WHERE relnamespace = 'concordance'::regnamespace "
+                "AND relname IN ('documents', 'plan_documents', 'generations', 'chunks')"
+            )
+            return dict(rows.fetchall())  # type: ignore[arg-type]
+
+    wait_for(lambda: set(known().values()) == {len(uris)}, what="the planner's counts")
 
 
 def test_a_repeated_publish_changes_nothing(desk: Desk) -> None:

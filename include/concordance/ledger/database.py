@@ -13,11 +13,12 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 import psycopg
+import structlog
 from psycopg import sql
 from psycopg.rows import TupleRow
 
 from concordance.circuit import Circuit
-from concordance.errors import OutcomeUnknown
+from concordance.errors import ConcordanceError, OutcomeUnknown
 from concordance.ledger.connections import Connections, PatientConnection
 from concordance.ledger.translate_postgres import translated
 from concordance.operations import correlation
@@ -29,6 +30,8 @@ _LOCK_SHARE = 0.8
 MANY_DOCUMENTS = 500
 Cursor = psycopg.Cursor[TupleRow]
 Result = TypeVar("Result")
+
+log = structlog.get_logger(__name__)
 
 
 def connection_string(url: str, password: str) -> str:
@@ -92,9 +95,15 @@ class Database:
 
     def refresh_statistics(self, tables: Sequence[str]) -> None:
         """Let PostgreSQL look at these tables anew. Its own look comes a minute late: what a run has just written or
-        turned over by the thousand is unknown to it until then, and joins with it are carried out as each with each."""
+        turned over by the thousand is unknown to it until then, and joins with it are carried out as each with each.
+
+        It never fails: what stands before it is committed, and what comes after it is right without it, only slower.
+        """
         statement = sql.SQL("ANALYZE (SKIP_LOCKED) {}").format(sql.SQL(", ").join(map(sql.Identifier, tables)))
-        self.transact("refresh statistics", lambda cursor: cursor.execute(statement), is_bulk=True)
+        try:
+            self.transact("refresh statistics", lambda cursor: cursor.execute(statement), is_bulk=True)
+        except ConcordanceError as error:
+            log.warning("the ledger's statistics were not refreshed", tables=list(tables), error=type(error).__name__)
 
     @contextmanager
     def reading(self, what: str) -> Iterator[Cursor]:
