@@ -9,6 +9,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,7 +37,15 @@ DOUBLE = """
     while prefix := sys.stdin.buffer.read(8):
         header_bytes, body_bytes = struct.unpack(">II", prefix)
         asked = json.loads(sys.stdin.buffer.read(header_bytes))["asked"]
-        match sys.stdin.buffer.read(body_bytes).split()[0]:
+        words = sys.stdin.buffer.read(body_bytes).split()
+        match words[0]:
+            case b"meet" | b"fall":
+                os.mkdir(os.path.join(words[1], str(os.getpid()).encode()))
+                while len(os.listdir(words[1])) < 2:
+                    time.sleep(0.01)
+                if words[0] == b"fall":
+                    os.abort()
+                answer({"title": None, "targets": []}, b"met")
             case b"hang":
                 signal.pause()
             case b"crash":
@@ -131,6 +140,21 @@ def test_a_document_that_hangs_its_parser_is_refused_after_the_time_limit(tmp_pa
         assert refusal(parser, raw("hang")) == Reason.PARSER_TIMEOUT
         assert not psutil.pid_exists(hung)
         assert parser.parse(raw("after")).markdown == "after"
+
+
+def test_threads_that_parse_at_once_have_a_child_each_and_the_death_of_one_is_only_its_own(tmp_path: Path) -> None:
+    program, meeting = tmp_path / "double.py", tmp_path / "meeting"
+    program.write_text(textwrap.dedent(DOUBLE))
+    meeting.mkdir()
+    with (
+        Parser(Settings(parser_processes=2), command=[sys.executable, "-I", str(program)]) as parser,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        # Neither answers before both are asked.
+        met = threads.submit(parser.parse, raw(f"meet {meeting}", "good.md"))
+        lost = threads.submit(refusal, parser, raw(f"fall {meeting}"))
+        assert met.result().markdown == "met"
+        assert lost.result() == Reason.PARSER_KILLED
 
 
 @pytest.mark.parametrize("word", ["twice", "late"])

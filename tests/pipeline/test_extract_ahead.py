@@ -109,7 +109,7 @@ def test_a_source_that_goes_away_stops_the_stage_and_no_thread_goes_on(
     assert len(_extracted(house, plan, **overrides).documents) == 40 - len(BAD)
 
 
-def test_threads_that_parse_at_once_have_a_process_each_and_all_end_with_the_parser() -> None:
+def test_one_caller_has_one_process_and_threads_no_more_than_are_allowed_and_all_end_with_the_parser() -> None:
     document = RawDocument("a.md", b"# A\n\nSome words.\n", media_type="text/markdown")
     before = {child.pid for child in psutil.Process().children()}
     with Parser(load_settings({"parser_processes": 2}, environment={})) as parser:
