@@ -140,10 +140,15 @@ def rehearsed(plan: PlanReference, shard: int, adapters: Adapters) -> Extracted 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A document as its source gave it, and as Markdown; the entry has the stamp of what was read."""
+    """A document as its source gave it, but for the bytes, and as Markdown; the entry has the stamp of what was read.
+
+    Several wait to be cut at a time: of their bytes only what is said of them is kept.
+    """
 
     entry: PlanEntry
     raw: RawDocument
+    digest: str
+    size_bytes: int
     parsed: ParsedDocument
 
 
@@ -175,7 +180,9 @@ class _Extractor:
                     # What was read is what is loaded, or rejected, under its own stamp: the listing's may be of
                     # something else by now, which would then never be read.
                     entry = replace(entry, stamp=raw.stamp)
-                return _Opened(entry, raw, self.parser.parse(raw))
+                digest = source_digest(raw, access=self.source.declaration.access)
+                parsed = self.parser.parse(raw)
+                return _Opened(entry, replace(raw, content=b""), digest, len(raw.content), parsed)
             except PoisonDocument as poison:
                 return _Refused(entry, poison)
 
@@ -191,27 +198,26 @@ class _Extractor:
         links = {*raw.links, *found}
         measures = measure(markdown, languages=self.source.declaration.languages, settings=self.settings)
         document = {
-            **self._document_row(entry, raw, parsed.title, links),
+            **self._document_row(opened, links),
             **asdict(measures),
             "text_characters": len(markdown),
             "chunk_count": len(chunks),
         }
         return document, [_chunk_row(entry, chunk) for chunk in self.frozen.gazetteer.linked(chunks)]
 
-    def _document_row(self, entry: PlanEntry, raw: RawDocument, title: str | None, links: set[Link]) -> Row:
-        declaration = self.source.declaration
-        digest = source_digest(raw, access=declaration.access)
+    def _document_row(self, opened: _Opened, links: set[Link]) -> Row:
+        declaration, entry, raw = self.source.declaration, opened.entry, opened.raw
         return {
             "document_id": str(entry.document_id),
             "uri": entry.uri,
             "base": entry.base,
-            "title": title,
-            "source_digest": digest,
-            "fingerprint": fingerprint_under(digest, self.version.settings),
+            "title": opened.parsed.title,
+            "source_digest": opened.digest,
+            "fingerprint": fingerprint_under(opened.digest, self.version.settings),
             "stamp": entry.stamp,
             "access": sorted(declaration.access),
             "source": declaration.name,
-            "size_bytes": len(raw.content),
+            "size_bytes": opened.size_bytes,
             "entities": ids.canonical_json([[e.role, e.entity.type, e.entity.name] for e in sorted(set(raw.entities))]),
             "relations": ids.canonical_json(
                 [[r.kind, _pair(r.subject), _pair(r.object)] for r in sorted(set(raw.relations))]
