@@ -133,7 +133,7 @@ def test_an_artefact_that_is_staged_just_after_the_erase_looked_is_taken_back(wo
 
     def late(kind: str, *args: object, **kwargs: object) -> Artefact:
         if kind == late_kind and world.ledger.versions.live() is not None and not world.ledger.erasing.unfinished():
-            # The erase looks around, finds nothing of this kind staged of the document, and only then the artefact arrives.
+            # The erase looks, finds nothing of this kind of the document, and only then the artefact arrives.
             erase(world, asked)
         return put(kind, *args, **kwargs)  # type: ignore[arg-type]
 
