@@ -11,6 +11,8 @@ import sys
 from types import ModuleType
 from typing import Any, cast
 
+from concordance.lean_imports import without
+
 _TELEMETRY = "openvino_telemetry"
 _CONVERTER = "openvino.tools.ovc"
 
@@ -23,11 +25,5 @@ def without_telemetry() -> None:
 def load_openvino() -> ModuleType:
     """The library without its converter, which takes as long to import as all the rest."""
     without_telemetry()
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
-    modules = cast(dict[str, Any], sys.modules)
-    modules[_CONVERTER] = None
-    try:
+    with without(_CONVERTER):
         return importlib.import_module("openvino")
-    finally:
-        del modules[_CONVERTER]
