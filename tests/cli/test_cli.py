@@ -225,6 +225,21 @@ def test_the_status_of_a_stack_that_was_never_started_is_not_healthy(run: Progra
     assert shown["wrong_limits"] == ""
 
 
+def test_the_status_says_whether_the_configured_model_is_prepared_and_what_would_run_it(
+    run: Program, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["AIRFLOW__CONCORDANCE__EMBEDDING_BACKEND"] = "sentence-transformers"
+    environment["AIRFLOW__CONCORDANCE__MODELS_DIR"] = str(tmp_path / "models")
+    environment["AIRFLOW__CONCORDANCE__EMBEDDING_RUNTIME"] = "torch"
+    shown = json.loads(run("status", "--json").stdout)["configured_model"]
+    assert (shown["runs_with"], shown["prepared"], shown["fault"]) == ("torch on cpu", "", "")
+    environment["AIRFLOW__CONCORDANCE__EMBEDDING_RUNTIME"] = "openvino"
+    ended = run("status")
+    assert ended.returncode == 1
+    assert "nothing" in ended.stdout
+    assert "is not prepared at fp32" in " ".join(ended.stdout.split())
+
+
 def test_the_status_says_what_is_wrong_with_the_limits_of_lateness(
     run: Program, environment: dict[str, str], tmp_path: Path
 ) -> None:

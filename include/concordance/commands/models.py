@@ -1,5 +1,5 @@
-"""`model`: preparing models and showing them; and what `status` says of models: which one each index version was built
-with, and whether it can be opened here."""
+"""`model`: preparing models and showing them; and what `status` says of models: whether the configured one is
+prepared and what would run it, which one each index version was built with, and whether that can be opened here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from concordance.commands.output import print_json, print_table, say
 from concordance.errors import ConcordanceError, Misconfigured
 
 if TYPE_CHECKING:
-    from concordance.embedding.models import VersionModel
+    from concordance.embedding.models import NamedModel, VersionModel
     from concordance.settings import Settings
 
 
@@ -61,11 +61,22 @@ def show_models(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json([each.as_json() for each in found])
     else:
-        print_table(
-            ("model", "runs with", "prepared", "detail"),
-            ((each.model, each.runs_with or "nothing", each.prepared or "no", each.fault) for each in found),
-        )
+        show_named(found)
     return 1 if any(not each.runs_with for each in found) else 0
+
+
+def configured_model(settings: Settings) -> NamedModel:
+    """What `status` says of the configured model: whether it is prepared, and what would run it."""
+    from concordance.embedding.models import named_model
+
+    return named_model(settings)
+
+
+def show_named(models: Sequence[NamedModel]) -> None:
+    print_table(
+        ("model", "runs with", "prepared", "detail"),
+        ((each.model, each.runs_with or "nothing", each.prepared or "no", each.fault) for each in models),
+    )
 
 
 def _named(settings: Settings) -> Iterator[Settings]:

@@ -15,7 +15,7 @@ from concordance.errors import ConcordanceError, Misconfigured
 from concordance.local import airflow
 
 if TYPE_CHECKING:
-    from concordance.embedding.models import VersionModel
+    from concordance.embedding.models import NamedModel, VersionModel
     from concordance.local.health import StackStatus
     from concordance.operations.alerts import Alert
     from concordance.parsing.restrictions import Restriction
@@ -40,8 +40,9 @@ def add_commands(add: Add) -> None:
         "that was started is healthy, every store answers, Airflow's components show their heartbeats and the model of "
         "every kept index version can be opened. A circuit belongs to one process: the one shown is that of this "
         "command's own attempt; a worker's is in its log and in the metric store.circuit. The watch, the open alerts, "
-        "what is wrong in slas_file and what confines the process that reads documents are shown, and are no part of "
-        "the health. --live and --ready are for health checks: they ask for less, and print only what is wrong.",
+        "what would run the configured model, what is wrong in slas_file and what confines the process that reads "
+        "documents are shown, and are no part of the health. --live and --ready are for health checks: they ask for "
+        "less, and print only what is wrong.",
     )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--live", action="store_true", help="only whether work can go on here: disk, threads, the watch")
@@ -80,7 +81,15 @@ def status(arguments: argparse.Namespace) -> int:
     answers = not any(each.faults for each in probes)
     versions, opens = models.checked_models(settings) if probes and answers else ([], True)
     alerts = _open_alerts(settings, probes)
-    seen = _Seen(probes, versions, _restrictions(settings), alerts, _last_round(settings), _wrong_limits(settings))
+    seen = _Seen(
+        probes,
+        versions,
+        _restrictions(settings),
+        alerts,
+        _last_round(settings),
+        _wrong_limits(settings),
+        models.configured_model(settings),
+    )
     is_well = (found.is_healthy or (any(elsewhere) and not found.wanted)) and answers and opens
     return _show(found, arguments, is_well=is_well, seen=seen)
 
@@ -172,6 +181,7 @@ class _Seen:
     alerts: Sequence[Alert] = ()
     watch: str = ""
     wrong_limits: str = ""
+    configured: NamedModel | None = None
 
 
 _NOTHING = _Seen()
@@ -190,6 +200,8 @@ def _show(found: StackStatus, arguments: argparse.Namespace, *, is_well: bool, s
     )
     _show_probes(seen.probes)
     models.show(seen.versions)
+    if seen.configured:
+        models.show_named([seen.configured])
     if seen.restrictions:
         print_table(
             ("parser", "in force", "how"),
@@ -259,6 +271,7 @@ def _as_json(found: StackStatus, seen: _Seen, *, is_well: bool) -> dict[str, Any
         "stores": [each.as_json() for each in seen.probes if each.dependency != "airflow"],
         "airflow": next((each.as_json() for each in seen.probes if each.dependency == "airflow"), None),
         "models": models.as_json(seen.versions),
+        "configured_model": seen.configured.as_json() if seen.configured else None,
         "alerts": [each.as_json() for each in seen.alerts],
         "watch": seen.watch,
         "wrong_limits": seen.wrong_limits,
