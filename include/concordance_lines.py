@@ -3,6 +3,9 @@
 Airflow binds what it knows of a task (run_id, task_id, map_index, try_number) to every line by itself; here come the id
 of the trigger and the product's words for the same, so that one search finds the lines of the command line and of
 Airflow alike. Other people's DAGs in the same Airflow are left alone.
+
+Lazy: the scheduler loads this with the plugins, and its tasks inherit it. What is imported when a task begins is the
+product that the task itself imports, also where that was replaced since (see `airflow_local_settings`).
 """
 
 from __future__ import annotations
@@ -11,12 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from airflow.listeners import hookimpl
-
-from concordance.errors import ConcordanceError
-from concordance.operations import correlation
-from concordance.operations.logs import protect
-from concordance.settings import Settings, load_settings
-from concordance.settings.operations import levels_of
 
 if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol
@@ -32,6 +29,9 @@ class TaskLines:
     def on_starting(self, component: Any) -> None:
         """Of a process that will run one task: before it reads the DAG's file."""
         if type(component).__name__ == _TASK and _is_ours(structlog.contextvars.get_contextvars().get("dag_id")):
+            from concordance.operations.logs import protect
+            from concordance.settings.operations import levels_of
+
             protect(levels_of(_log_levels()))
 
     @hookimpl
@@ -39,11 +39,15 @@ class TaskLines:
         """From here on the task's lines and calls carry the run's id; the stage adds its source."""
         # In the API server, where a person may mark a task's state, nothing runs.
         if _is_ours(task_instance.dag_id) and hasattr(task_instance, "get_template_context"):
+            from concordance.operations import correlation
+
             correlation.bind(**fields_of(task_instance))
 
 
 def fields_of(task_instance: Any) -> dict[str, str | int]:
     """What the task carries: the run that triggered its run gives the id, else the run's name does."""
+    from concordance.operations import correlation
+
     conf = task_instance.get_template_context()["dag_run"].conf or {}
     given = conf.get("correlation_id")
     fields: dict[str, str | int] = {
@@ -62,6 +66,9 @@ def _is_ours(dag_id: Any) -> bool:
 
 
 def _log_levels() -> str:
+    from concordance.errors import ConcordanceError
+    from concordance.settings import Settings, load_settings
+
     try:
         return load_settings().log_levels
     except ConcordanceError:

@@ -65,3 +65,22 @@ def test_a_task_that_finds_a_module_replaced_imports_all_of_them_anew(between: s
     there, again = told_by(IN_A_FORK.format(between=between))
     assert there == []
     assert again == "concordance.pipeline.run"
+
+
+A_RUN_IS_BOUND = """
+import json, sys, types, airflow_local_settings, concordance_lines
+airflow_local_settings.share_product()
+airflow_local_settings._forget_if_replaced({"/a/module/that/is/gone.py": (1, 1)})
+run = types.SimpleNamespace(conf={"correlation_id": "00000000000000ab"})
+attempt = types.SimpleNamespace(
+    dag_id="concordance_ingest", task_id="plan", run_id="r", try_number=1, map_index=-1,
+    get_template_context=lambda: {"dag_run": run},
+)
+concordance_lines.TaskLines().on_task_instance_running(previous_state=None, task_instance=attempt)
+from concordance.operations import correlation
+print(json.dumps([correlation.current_id()]))
+"""
+
+
+def test_the_lines_of_a_task_whose_product_was_replaced_still_carry_its_run() -> None:
+    assert told_by(A_RUN_IS_BOUND) == ["00000000000000ab"]
