@@ -31,13 +31,15 @@ RELEVANCE_DOCUMENTS = 24
 README_CHARACTERS = 20_000  # of one package: many packages, not many chunks of a few
 MEMORY_CHUNKS = int(os.environ.get("MEMORY_CHUNKS", "1000"))
 
-# Peak resident memory of a process that loads the prepared model and encodes what it reads.
+# Peak memory of a process that loads the prepared model and encodes what it reads. `getrusage` would begin with
+# the peak of this process, which holds torch.
 _ENCODING = """
-import resource, sys
+import sys
 from concordance.embedding import open_embedder
+from concordance.operations.process import peak_bytes
 from concordance.settings import Settings
 open_embedder(Settings(embedding_runtime="openvino")).encode(sys.stdin.read().split("\\0"))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(peak_bytes() / 1e6)
 """
 # What a search needs of a model, from a process that is new: imports, loading, one query.
 _FIRST_QUERY = """
