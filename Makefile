@@ -12,7 +12,6 @@ BOOTSTRAP := .concordance/bootstrap
 UV := $(BOOTSTRAP)/bin/uv
 PYTHON := .venv/bin/python
 SET_UP := .venv/.set-up
-MODEL := .concordance/models/.prepared
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -45,21 +44,19 @@ $(SET_UP): requirements-dev.txt | $(UV)
 setup: $(SET_UP) ## install the locked packages into .venv
 
 # Once for each lock: converts the model and compares it with torch. What cannot be prepared runs with torch.
-$(MODEL): requirements.txt | $(SET_UP)
+# What is prepared already costs a second to look at, whatever the settings name by now.
+model: $(SET_UP) ## prepare the embedding model for this machine, once
 	@$(PYTHON) -m concordance model prepare || echo "The model was not prepared; torch encodes, which is slower." >&2
-	@mkdir -p $(@D) && touch $@
-
-model: $(MODEL) ## prepare the embedding model for this machine
 
 lock: $(UV) ## compile requirements*.in again into the locks with hashes
 	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url requirements.in -o requirements.txt
 	$(UV) pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url -c requirements.txt \
 	  requirements-dev.in -o requirements-dev.txt
 
-demo: $(SET_UP) $(MODEL) ## start everything, ingest real documents through Airflow, show what is there
+demo: $(SET_UP) model ## start everything, ingest real documents through Airflow, show what is there
 	@$(PYTHON) -m concordance demo
 
-up: $(SET_UP) $(MODEL) ## start the embedded stores and Airflow
+up: $(SET_UP) model ## start the embedded stores and Airflow
 	@$(PYTHON) -m concordance up
 
 down: $(SET_UP) ## stop them; the data stays
@@ -68,7 +65,7 @@ down: $(SET_UP) ## stop them; the data stays
 status: $(SET_UP) ## what runs, and whether it is healthy
 	@$(PYTHON) -m concordance status
 
-test: $(SET_UP) $(MODEL) ## all tests; they start stores of their own, beside a running demo
+test: $(SET_UP) model ## all tests; they start stores of their own, beside a running demo
 	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: $(SET_UP) ## style and formatting
@@ -96,7 +93,7 @@ audit: $(SET_UP) ## known vulnerabilities in the lock
 	  if [ "$$unknown" -gt 0 ]; then echo "audit: the advisory server gave no answer for the other $$unknown"; fi; \
 	else grep -v 'could not be audited' "$$report" | tail -n 1; echo "audit: not done, the advisory server gave no answer"; fi
 
-bench: $(SET_UP) $(MODEL) ## all figures as ratios, against the last release (make bench BENCH_ARGS="pipeline --quick")
+bench: $(SET_UP) model ## all figures as ratios, against the last release (make bench BENCH_ARGS="pipeline --quick")
 	@PYTHONPATH=tests $(PYTHON) -m bench $(BENCH_ARGS)
 
 faults: $(SET_UP) ## the fault suite alone, in full; prints the table of trials and violations

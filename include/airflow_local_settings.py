@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import sys
+import time
 
 __all__: list[str] = []  # nothing here overrides a setting of Airflow
 
@@ -31,6 +32,7 @@ PRODUCT = (
 )
 
 _Stamp = tuple[int, int]
+_UNKNOWN = (-1, -1)  # no file has it
 
 
 def import_shared_libraries() -> None:
@@ -44,10 +46,13 @@ def import_shared_libraries() -> None:
 def share_product() -> dict[str, _Stamp]:
     """Import the product's modules for the processes that are forked from here, as long as each module's file has the
     stamp that is returned."""
+    began = time.time_ns()
     for module in PRODUCT:
         importlib.import_module(module)
     files = (str(module.__file__) for name, module in sys.modules.items() if _is_ours(name) and module.__file__)
     stamps = {file: _stamp(file) for file in files}
+    # One that was replaced meanwhile may not be what was imported.
+    stamps |= {file: _UNKNOWN for file, (changed_ns, _) in stamps.items() if changed_ns >= began}
     os.register_at_fork(after_in_child=lambda: _forget_if_replaced(stamps))
     return stamps
 

@@ -67,6 +67,11 @@ def test_a_task_that_finds_a_module_replaced_imports_all_of_them_anew(between: s
     assert again == "concordance.pipeline.run"
 
 
+def test_a_module_that_is_replaced_while_the_scheduler_imports_counts_as_replaced() -> None:
+    all_are_newer = "import time; time.time_ns = lambda: 0\n"
+    assert told_by(all_are_newer + IN_A_FORK.format(between=""))[0] == []
+
+
 A_RUN_IS_BOUND = """
 import json, sys, types, airflow_local_settings, concordance_lines
 airflow_local_settings.share_product()

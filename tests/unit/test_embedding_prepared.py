@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -270,6 +271,23 @@ def test_a_child_that_dies_leaves_nothing_behind_and_is_told_of(
     with pytest.raises(Terminal, match=r"ended with 1 .*memory"):
         prepare(settings(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_whose_replacement_died_between_two_renames_is_put_back(tmp_path: Path) -> None:
+    folder = placed(tmp_path, "fp32")
+    folder.rename(folder.with_name(f".{folder.name}.0123.old"))
+    assert prepare(settings(tmp_path)).was_there
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_what_a_preparation_left_that_died_long_ago_goes_and_a_young_one_stays(tmp_path: Path) -> None:
+    folder = placed(tmp_path, "fp32")
+    left, young = (folder.with_name(f".{folder.name}.{name}") for name in ("left", "young"))
+    for each in (left, young):
+        (each / "graph").mkdir(parents=True)
+    os.utime(left, (0, 0))
+    assert prepare(settings(tmp_path)).was_there
+    assert set(tmp_path.iterdir()) == {folder, young}
 
 
 def test_nothing_that_tells_the_libraries_authors_can_be_imported_where_a_model_is_prepared() -> None:

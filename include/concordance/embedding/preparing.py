@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from concordance.embedding.prepared import PreparedModel, folder_of, read_prepar
 from concordance.errors import Misconfigured, Terminal
 from concordance.settings import Settings
 
+_OLD = ".old"
 REFUSED = 2  # the child's exit code when its last line on standard error is a sentence for people
 
 
@@ -52,6 +54,7 @@ def prepare(settings: Settings, *, force: bool = False) -> Preparation:
         raise Misconfigured("the hash backend has no model to prepare: set embedding_backend to sentence-transformers")
     folder, fingerprint = packaged_or_configured(settings)
     target = folder_of(fingerprint, precision=settings.embedding_precision, models_dir=settings.models_dir)
+    _clear_left(target, seconds=settings.prepare_seconds)
     if not force and (found := _whole(target)) is not None:
         return Preparation(target, found, was_there=True)
     request = {
@@ -120,7 +123,7 @@ def _import_path() -> str:
 
 
 def _put_in_place(made: Path, target: Path) -> None:
-    old = made.with_name(f"{made.name}.old")
+    old = made.with_name(f"{made.name}{_OLD}")
     try:
         if target.exists():
             target.rename(old)
@@ -128,6 +131,17 @@ def _put_in_place(made: Path, target: Path) -> None:
     except OSError:
         # Somebody else prepared the same model meanwhile, which is as good.
         if _whole(target) is None:
+            if old.exists() and not target.exists():
+                old.rename(target)
             raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _clear_left(target: Path, *, seconds: float) -> None:
+    """What died between the two renames is put back; what a process left that can no longer be at work goes."""
+    for left in target.parent.glob(f".{target.name}.*"):
+        if left.name.endswith(_OLD) and not target.exists():
+            left.rename(target)
+        elif left.stat().st_mtime < time.time() - 2 * seconds:
+            shutil.rmtree(left, ignore_errors=True)
