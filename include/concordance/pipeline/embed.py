@@ -56,7 +56,7 @@ def embed(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, set
     return embedded
 
 
-class _Vectors:
+class _TextVectors:
     """The vectors of some texts, by digest: each in its row of one matrix, so that none is held twice."""
 
     def __init__(self, digests: Iterable[str], dimension: int) -> None:
@@ -96,17 +96,19 @@ def _make(
     settings: Settings,
 ) -> Artefact:
     texts, documents = _texts(plan, shard, adapters)
-    vectors, embedder = _Vectors(texts, version.settings.model.dimension), adapters.embedder_of(version)
+    text_vectors, embedder = _TextVectors(texts, version.settings.model.dimension), adapters.embedder_of(version)
     for known in read_beside(plan, version, adapters=adapters):
-        _copy_known(vectors, known, adapters)
-    unknown = sorted(vectors.missing(), key=lambda digest: (-len(texts[digest]), digest))
+        _copy_known(text_vectors, known, adapters)
+    unknown = sorted(text_vectors.missing(), key=lambda digest: (-len(texts[digest]), digest))
     for pool in slices(unknown, settings.embed_pool_texts):
         # Encoding is the longest stage: the run must not lose its source meanwhile.
         adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
-        _encode(vectors, pool, texts, embedder, source=plan.source)
-    if vectors.refused:
-        _quarantine(plan, shard, vectors.refused, version, adapters=adapters, settings=settings)
-    table = vectors.table(model=embedder.fingerprint.digest, canaries=_canaries(version, adapters) if unknown else None)
+        _encode(text_vectors, pool, texts, embedder, source=plan.source)
+    if text_vectors.refused:
+        _quarantine(plan, shard, text_vectors.refused, version, adapters=adapters, settings=settings)
+    table = text_vectors.table(
+        model=embedder.fingerprint.digest, canaries=_canaries(version, adapters) if unknown else None
+    )
     made = adapters.staging.put("vectors", inputs, tables.table_to_parquet(table), rows=len(table), suffix=".parquet")
     take_back_erased([made, shard.chunks, shard.documents], documents, adapters=adapters)
     return made
@@ -137,21 +139,21 @@ def _canaries(version: IndexVersion, adapters: Adapters) -> npt.NDArray[np.float
         return None
 
 
-def _copy_known(vectors: _Vectors, version: IndexVersion, adapters: Adapters) -> None:
+def _copy_known(text_vectors: _TextVectors, version: IndexVersion, adapters: Adapters) -> None:
     """Copy the vectors of texts that a current chunk embeds already; one swept meanwhile is simply encoded again."""
     dimension = version.settings.model.dimension
-    for page in slices(vectors.missing(), _LOOKUP_TEXTS):
+    for page in slices(text_vectors.missing(), _LOOKUP_TEXTS):
         with adapters.ledger.snapshot() as snapshot:
             known = snapshot.known_texts(version, page)
         stored = adapters.vectors.vectors(version, list(known.values()))
         for digest, chunk_id in known.items():
             vector = stored.get(chunk_id)
             if vector is not None and vector.shape == (dimension,) and not bad_rows(vector[np.newaxis]):
-                vectors.keep(digest, vector, is_copied=True)
+                text_vectors.keep(digest, vector, is_copied=True)
 
 
 def _encode(
-    vectors: _Vectors, digests: Sequence[str], texts: dict[str, str], embedder: Embedder, *, source: str
+    text_vectors: _TextVectors, digests: Sequence[str], texts: dict[str, str], embedder: Embedder, *, source: str
 ) -> None:
     """Encode; when the backend refuses the pool for one text's sake, halve until that text stands alone."""
     try:
@@ -159,19 +161,19 @@ def _encode(
             matrix = embedder.encode([texts[digest] for digest in digests])
     except PoisonDocument:
         if len(digests) == 1:
-            vectors.refused.update(digests)
+            text_vectors.refused.update(digests)
             return
         middle = len(digests) // 2
-        _encode(vectors, digests[:middle], texts, embedder, source=source)
-        _encode(vectors, digests[middle:], texts, embedder, source=source)
+        _encode(text_vectors, digests[:middle], texts, embedder, source=source)
+        _encode(text_vectors, digests[middle:], texts, embedder, source=source)
         return
     require_shape(matrix, embedder.fingerprint, count=len(digests))
     bad = bad_rows(matrix)
     for row, digest in enumerate(digests):
         if row in bad:
-            vectors.refused.add(digest)
+            text_vectors.refused.add(digest)
         else:
-            vectors.keep(digest, matrix[row], is_copied=False)
+            text_vectors.keep(digest, matrix[row], is_copied=False)
 
 
 def _quarantine(
