@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -29,21 +30,9 @@ from concordance.settings import Settings
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-_REFUSED = 2
+REFUSED = 2  # the exit code when the last line on standard error is a sentence for people
 # Packages that the product itself needs, so that every machine has them: their READMEs are what int8 is fitted to.
-_CALIBRATED_ON = (
-    *("apache-airflow", "great-expectations", "neo4j", "numpy", "pandas", "psycopg", "pyarrow", "pydantic"),
-    *(
-        "qdrant-client",
-        "rich",
-        "sentence-transformers",
-        "sqlalchemy",
-        "tenacity",
-        "tokenizers",
-        "torch",
-        "transformers",
-    ),
-)
+_CALIBRATED_ON = ["apache-airflow", "great-expectations", "neo4j", "numpy", "pandas", "psycopg", "pyarrow", "pydantic", "qdrant-client", "rich", "sentence-transformers", "sqlalchemy", "tenacity", "tokenizers", "torch", "transformers"]
 _CALIBRATION_CHARACTERS = 900
 
 
@@ -54,7 +43,7 @@ def main(argument: str) -> int:
         prepare(request)
     except Misconfigured as error:
         print(error, file=sys.stderr)
-        return _REFUSED
+        return REFUSED
     return 0
 
 
@@ -88,10 +77,7 @@ def prepare(request: dict[str, Any]) -> None:
             f"the model in {model_dir} cannot be prepared: at {prepared.precision} a vector has a cosine of "
             f"{cosine:.7f} with that of torch, {request['min_cosine']} is asked for. It runs with torch"
         )
-    PreparedModel(
-        **{name: getattr(prepared, name) for name in PreparedModel.__slots__}
-        | {"least_cosine": cosine, "verified_texts": len(texts)}
-    ).write(folder)
+    replace(prepared, least_cosine=cosine, verified_texts=len(texts)).write(folder)
     embedder.probe()
 
 

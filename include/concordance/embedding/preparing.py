@@ -17,13 +17,13 @@ from typing import Any
 from uuid import uuid4
 
 from concordance.embedding.backends import packaged_or_configured
+from concordance.embedding.conversion import REFUSED
 from concordance.embedding.modules import pooling_of
 from concordance.embedding.prepared import PreparedModel, folder_of, read_prepared
 from concordance.errors import Misconfigured, Terminal
 from concordance.settings import Settings
 
 _OLD = ".old"
-REFUSED = 2  # the child's exit code when its last line on standard error is a sentence for people
 
 
 @dataclass(frozen=True, slots=True)
