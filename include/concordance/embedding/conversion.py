@@ -32,7 +32,24 @@ if TYPE_CHECKING:
 
 REFUSED = 2  # the exit code when the last line on standard error is a sentence for people
 # Packages that the product itself needs, so that every machine has them: their READMEs are what int8 is fitted to.
-_CALIBRATED_ON = ["apache-airflow", "great-expectations", "neo4j", "numpy", "pandas", "psycopg", "pyarrow", "pydantic", "qdrant-client", "rich", "sentence-transformers", "sqlalchemy", "tenacity", "tokenizers", "torch", "transformers"]
+_CALIBRATED_ON = (
+    "apache-airflow",
+    "great-expectations",
+    "neo4j",
+    "numpy",
+    "pandas",
+    "psycopg",
+    "pyarrow",
+    "pydantic",
+    "qdrant-client",
+    "rich",
+    "sentence-transformers",
+    "sqlalchemy",
+    "tenacity",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
 _CALIBRATION_CHARACTERS = 900
 
 
