@@ -11,7 +11,7 @@ import pytest
 
 from concordance.errors import Misconfigured
 from support.house import DAG, House, Live
-from support.ledgers import connect
+from support.ledgers import connect, held_document
 from support.waiting import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
@@ -138,7 +138,9 @@ def test_a_worker_that_is_killed_in_mid_load_is_made_up_for_by_the_next_attempt(
     }
     documents("archive", **chapters)
     run_id = house.api.trigger(DAG, {"source": "archive"})
-    killed = kill_the_loading_task(house, run_id)
+    house.reached(run_id, "plan", "success")
+    with held_document(house.settings, source="archive", uri=f"{max(chapters)}.md"):
+        killed = kill_the_loading_task(house, run_id)
     ended = house.finished(run_id)
     assert ended.state == "success", house.why(ended)
     (load,) = [task for task in ended.tasks if task.task_id == "load"]

@@ -48,6 +48,17 @@ def connect(settings: Settings) -> psycopg.Connection[tuple[object, ...]]:
     )
 
 
+@contextmanager
+def held_document(settings: Settings, *, source: str, uri: str) -> Iterator[None]:
+    """The batch with this document does not begin while this lasts: who loads it waits, and may be killed there."""
+    with connect(settings) as connection, connection.transaction():
+        held = connection.execute(
+            "SELECT 1 FROM documents WHERE source = %s AND uri = %s FOR KEY SHARE", [source, uri]
+        ).fetchone()
+        assert held, f"{source} has no {uri} yet"
+        yield
+
+
 def empty_ledger(settings: Settings) -> Ledger:
     """The ledger with its newest schema and without a row."""
     _migrated(settings.effective_ledger_url, settings.ledger_password.get_secret_value())
