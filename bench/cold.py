@@ -2,8 +2,8 @@
 
 READMEs of installed packages go through plan, extract, embed, load, publish and the gates between, without Airflow, on
 the embedded stores; then the same chunk texts go through sentence-transformers as anybody would call it, in as many
-threads. Ratios of pairs, whose sides take turns in going first. `precision` is the pipeline's: the bare side is always
-torch in single precision. The run's time by stage, and how much of it is not the encoder's, come from its own metrics.
+threads. Ratios of pairs, whose sides take turns in going first. The bare side is always torch in single precision.
+The run's time by stage, and how much of it is not the encoder's, come from its own metrics.
 `python -m bench.cold [PAIRS] [SETTING=VALUE ...]` runs this file alone.
 """
 
@@ -17,10 +17,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Figure, median_of, seconds
+from bench import effort
+from bench.figures import Figure, median_of, seconds, show
 from bench.pipeline import stack
 
 from concordance.embedding.backends import model_folder
+from concordance.embedding.preparing import prepare
 from concordance.operations import telemetry
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters, open_adapters
@@ -29,24 +31,29 @@ from concordance.pipeline.run import ingest
 from concordance.settings import Settings, load_settings
 
 PAIRS = 5
-DOCUMENTS = 80  # some 1,500 chunks
+DOCUMENTS, QUICK_DOCUMENTS = 80, 12  # some 1,500 chunks, and 200
 MIN_CHARACTERS, MAX_CHARACTERS = 4_000, 20_000
 BOUNDS = {"fp32": "<= 0.9", "int8": "<= 0.55"}
 ENCODING = "embed.encoding"
 
 
-def measure(pairs: int = PAIRS, *, precision: str = "fp32", **overrides: Any) -> list[Figure]:
-    """All figures of a cold run with the packaged model in this precision."""
+def measure(pairs: int = PAIRS, **overrides: Any) -> list[Figure]:
+    """All figures of a cold run with the packaged model, in each precision."""
     import great_expectations.expectations  # noqa: F401 - its import is not what is compared
 
-    overrides = {"embedding_backend": "sentence-transformers", **_of_precision(precision), **overrides}
+    return [figure for precision in BOUNDS for figure in _of_runs(effort.pairs(pairs), precision, overrides)]
+
+
+def _of_runs(pairs: int, precision: str, overrides: Mapping[str, Any]) -> list[Figure]:
+    asked = {"embedding_backend": "sentence-transformers", "embedding_precision": precision, **overrides}
+    prepare(load_settings(asked, environment={}))
     ratios, outside, by_stage = [], [], Counter[str]()
     bare, texts = _Bare(), list[str]()
     for number in range(pairs):
         # The texts are known when the first run has cut them.
         alone = bare.seconds(texts) if number % 2 else 0.0
-        with stack(**overrides) as (settings, folder):
-            _write_corpus(folder / "corpus")
+        with stack(**asked) as (settings, folder):
+            write_corpus(folder / "corpus")
             taken, encoding, stages, texts = _cold_run(settings)
         alone = alone or bare.seconds(texts)
         ratios.append(taken / alone)
@@ -57,20 +64,15 @@ def measure(pairs: int = PAIRS, *, precision: str = "fp32", **overrides: Any) ->
         Figure(f"cold run, {precision}, chunks", len(texts), "chunks"),
         median_of(f"cold run, {precision} / bare encoding", ratios, "x", BOUNDS[precision]),
         median_of(f"cold run, {precision}, share outside the encoder", outside, "x", "<= 0.15"),
-        *(Figure(f"  {stage}, mean", taken / pairs, "s") for stage, taken in by_stage.items()),
+        *(Figure(f"  cold run, {precision}, {stage}", taken / pairs, "s") for stage, taken in by_stage.items()),
     ]
 
 
-def _of_precision(precision: str) -> dict[str, str]:
-    """The settings that ask for it; single precision is what there is without them."""
-    return {} if precision == "fp32" else {"embedding_precision": precision}
-
-
-def _write_corpus(folder: Path) -> None:
+def write_corpus(folder: Path) -> None:
     """The first packages by name whose README is of a common size: always the same ones for one lock."""
     texts = {each.name: each.metadata.json.get("description", "") for each in metadata.distributions()}
     fitting = [(name, text) for name, text in texts.items() if MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS]
-    for name, text in sorted(fitting)[:DOCUMENTS]:
+    for name, text in sorted(fitting)[: QUICK_DOCUMENTS if effort.is_quick() else DOCUMENTS]:
         (folder / f"{name}.md").write_text(text)
 
 
@@ -123,10 +125,7 @@ def _texts(adapters: Adapters) -> Iterator[str]:
 
 def main(arguments: Sequence[str]) -> None:
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-    pairs = [int(argument) for argument in arguments if "=" not in argument]
-    for figure in measure(*pairs, **given):
-        low, high = figure.quartiles
-        print(f"{figure.name:60} {figure.value:10,.3f} [{low:.3f}, {high:.3f}] {figure.unit:8} {figure.bound}")
+    show(measure(*[int(argument) for argument in arguments if "=" not in argument], **given))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a prepared model gains: rates against bare torch, a query, the first search of a process, memory.
+"""What a prepared model gains: rates against bare torch, a query, memory.
 
 The texts are chunks that the product cuts from READMEs of installed packages. Both sides encode the same ones in one
 process, warm, in turns. `python -m bench.encoding` runs this file alone; `PAIRS`, `CHUNKS` and `MEMORY_CHUNKS` change
@@ -41,12 +41,6 @@ from concordance.settings import Settings
 open_embedder(Settings(embedding_runtime="openvino")).encode(sys.stdin.read().split("\\0"))
 print(peak_bytes() / 1e6)
 """
-# What a search needs of a model, from a process that is new: imports, loading, one query.
-_FIRST_QUERY = """
-from concordance.embedding import open_embedder
-from concordance.settings import Settings
-open_embedder(Settings(embedding_runtime="openvino")).encode(["a query"])
-"""
 
 
 def measure() -> list[Figure]:
@@ -67,7 +61,6 @@ def measure() -> list[Figure]:
         median_of(
             "one query, loaded", [1000 * seconds(lambda: fp32.encode([QUERY])) for _ in range(50)], "ms", "<= 15"
         ),
-        median_of("first query of a process", [seconds(_first_query) for _ in range(PAIRS)], "s"),
         *_relevance(fp32, int8),
         Figure(f"peak memory of encoding {MEMORY_CHUNKS:,} chunks", _peak_mb(chunks(MEMORY_CHUNKS)), "MB", "<= 1000"),
     ]
@@ -122,10 +115,6 @@ class Bare:
 
     def __call__(self, texts: list[str]) -> object:
         return self._model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
-
-
-def _first_query() -> None:
-    subprocess.run([sys.executable, "-c", _FIRST_QUERY], check=True)
 
 
 def _peak_mb(texts: list[str]) -> float:

@@ -22,6 +22,7 @@ from bench.safety import SAFETY, SETTLE, WRITES, Stopwatch
 from concordance import fault_points
 from concordance.embedding.hashing import HashEmbedder
 from concordance.ledger.migrate import migrate
+from concordance.operations.logs import configure_logs
 from concordance.pipeline.adapters import Adapters, open_adapters
 from concordance.pipeline.plan import make_plan
 from concordance.pipeline.references import RunReport, RunRequest
@@ -60,6 +61,8 @@ def stack(
     """Running stores with an empty ledger, and a folder with these sources, still empty."""
     from support.stacks import running, stack_settings
 
+    # A line for each document, on a terminal, would be a part of what is measured.
+    configure_logs(level="WARNING")
     with tempfile.TemporaryDirectory(prefix="concordance-bench-") as name:
         folder = Path(name)
         declared = folder / "sources.toml"

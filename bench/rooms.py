@@ -31,6 +31,7 @@ NAMES = (
     "loaders",
     "encoding",
     "cold",
+    "search",
     "airflow",
     "memory",
     "index",

@@ -301,6 +301,45 @@ def test_nothing_that_tells_the_libraries_authors_can_be_imported_where_a_model_
     assert ended.returncode == 0
 
 
+FIRST_CALLS = """
+import sys, threading
+from pathlib import Path
+import numpy as np
+from concordance.embedding.library import load_openvino
+from concordance.embedding.openvino_model import Encoder
+from concordance.embedding.prepared import GRAPH
+
+folder, ov = Path(sys.argv[1]), load_openvino()
+from openvino import opset13 as ops
+inputs = [ops.parameter([-1, -1], np.int64, name=name) for name in ("input_ids", "attention_mask")]
+product = ops.convert(ops.multiply(*inputs), "f32")
+graph = ov.Model([ops.reduce_mean(product, np.array([1]), keep_dims=True)], inputs, "tiny")
+for parameter in inputs:
+    parameter.output(0).tensor.set_names({parameter.friendly_name})
+ov.save_model(graph, str(folder / GRAPH))
+encoder = Encoder.compiled(folder, streams=4)
+# As the calls of many threads at the same moment: each gives way to the others after every few instructions.
+sys.setswitchinterval(1e-6)
+together = threading.Barrier(4)
+
+def call():
+    together.wait()
+    encoder.encode(np.ones((2, 3), dtype=np.int64))
+
+threads = [threading.Thread(target=call) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_threads_that_encode_first_at_the_same_moment_do_not_wait_for_each_other(tmp_path: Path, attempt: int) -> None:
+    ended = subprocess.run([sys.executable, "-c", FIRST_CALLS, str(tmp_path)], check=False, timeout=30)
+    assert ended.returncode == 0
+
+
 def test_what_int8_is_fitted_to_is_the_same_each_time() -> None:
     texts = calibration_texts(20)
     assert len(texts) == 20

@@ -82,7 +82,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
 
 
 @contextmanager
-def adapters_of(arguments: argparse.Namespace) -> Iterator[tuple[Adapters, Settings]]:
+def adapters_of(arguments: argparse.Namespace, *, encodes_at_once: bool = False) -> Iterator[tuple[Adapters, Settings]]:
     """Ledger, stores, embedder and sources as the settings name them, with metrics; all closed with the block."""
     from concordance.operations import correlation, telemetry
     from concordance.pipeline.adapters import open_adapters
@@ -92,7 +92,10 @@ def adapters_of(arguments: argparse.Namespace) -> Iterator[tuple[Adapters, Setti
     # A run that is taken up again by its name goes on under its own id.
     trigger = getattr(arguments, "run_id", None) or new_run_id("cli")
     try:
-        with correlation.bound(correlation_id=correlation.of_run(trigger)), open_adapters(settings) as adapters:
+        with (
+            correlation.bound(correlation_id=correlation.of_run(trigger)),
+            open_adapters(settings, encodes_at_once=encodes_at_once) as adapters,
+        ):
             yield adapters, settings
     finally:
         telemetry.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from importlib import metadata
 from importlib.util import find_spec
@@ -15,7 +16,7 @@ from concordance.embedding.openvino_model import PreparedEmbedder
 from concordance.embedding.port import Embedder
 from concordance.embedding.prepared import folder_of, read_prepared
 from concordance.embedding.transformer import BACKEND, SentenceTransformersEmbedder
-from concordance.errors import Misconfigured
+from concordance.errors import ConcordanceError, Misconfigured
 from concordance.model import ModelFingerprint
 from concordance.settings import Settings
 
@@ -54,6 +55,19 @@ def open_embedder(settings: Settings) -> Embedder:
         raise Misconfigured(f"{fault}: run `python -m concordance model prepare`, or change embedding_precision")
     _warn_once(fault)
     return SentenceTransformersEmbedder(folder, fingerprint=fingerprint, settings=settings)
+
+
+def open_loaded_embedder(settings: Settings) -> Embedder:
+    """The same, with what its first `encode` would load. What is wrong with the weights, that one says.
+
+    Torch is left to its first `encode`: this is for the time in which a process imports its drivers, and the import of
+    torch would only take turns with theirs.
+    """
+    embedder = open_embedder(settings)
+    if isinstance(embedder, PreparedEmbedder):
+        with suppress(ConcordanceError):
+            embedder.encode(["a text that wakes it up"])
+    return embedder
 
 
 def runtime_of(embedder: Embedder) -> str:

@@ -32,6 +32,9 @@ from concordance.slices import slices
 _PROBED_TEXTS = 256  # fewer are encoded sooner than a probe ends
 
 Tokens = npt.NDArray[np.int64]
+# The library's bindings look up what they need of numpy in the first call, and wait there for the interpreter's lock:
+# two first calls in two threads may wait for each other for ever (seen in one process of twelve, OpenVINO 2026.4.1).
+_FIRST_CALL = threading.Lock()
 
 
 @dataclass(slots=True)
@@ -60,7 +63,10 @@ class Encoder:
         requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(streams):
             requests.put(compiled.create_infer_request())
-        return cls(requests, streams)
+        encoder = cls(requests, streams)
+        with _FIRST_CALL:
+            encoder.encode(np.zeros((1, 1), dtype=np.int64))
+        return encoder
 
     def encode(self, tokens: Tokens) -> npt.NDArray[np.float32]:
         """Pooled vectors, shape (rows, dimension), of rows of equal length; halved for as long as memory is short.

@@ -12,6 +12,7 @@ from concordance.embedding.port import Embedder
 from concordance.errors import Misconfigured
 from concordance.ledger import Ledger, open_ledger
 from concordance.model import IndexVersion
+from concordance.operations.correlation import Threads
 from concordance.parsing.parser import Parser
 from concordance.settings import Settings
 from concordance.sources import kinds
@@ -59,15 +60,18 @@ class Adapters:
 
 
 @contextmanager
-def open_adapters(settings: Settings) -> Iterator[Adapters]:
-    """The adapters that the settings name; closed with the block."""
+def open_adapters(settings: Settings, *, encodes_at_once: bool = False) -> Iterator[Adapters]:
+    """The adapters that the settings name; closed with the block. Who `encodes_at_once` finds the model loaded."""
     # The drivers take a second and a half to import: who only needs the shapes above does not pay for them.
-    from concordance.embedding.backends import open_embedder
+    from concordance.embedding.backends import open_embedder, open_loaded_embedder
     from concordance.stores import open_graph, open_vectors
 
-    ledger = open_ledger(settings)
-    graph = open_graph(settings)
-    vectors = open_vectors(settings)
+    # Files of a model are read and compiled without the interpreter's lock, which those imports hold.
+    with Threads(1, thread_name_prefix="model") as beside:
+        opening = beside.submit(open_loaded_embedder if encodes_at_once else open_embedder, settings)
+        ledger = open_ledger(settings)
+        graph = open_graph(settings)
+        vectors = open_vectors(settings)
     parser = Parser(settings)
     try:
         yield Adapters(
@@ -76,7 +80,7 @@ def open_adapters(settings: Settings) -> Iterator[Adapters]:
             vectors=vectors,
             staging=Staging(settings.staging),
             parser=parser,
-            embedder=open_embedder(settings),
+            embedder=opening.result(),
             kept_models=KeptModels(settings),
             declarations=load_declarations(settings),
             settings=settings,

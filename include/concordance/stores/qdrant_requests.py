@@ -139,5 +139,7 @@ def _client(url: str, api_key: str, policy: Policy) -> QdrantClient:
             # On loopback the client would open a connection for each request. Waiting for a free one is done in
             # `StoreCalls`.
             limits=httpx.Limits(max_connections=policy.connections, max_keepalive_connections=8),
+            # Reading the list of authorities takes longer than a search: it is for an address with certificates.
+            verify=urlsplit(url).scheme == "https",
             event_hooks={"request": [_name]},
         )
