@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 import concordance_airflow as glue
+import concordance_connections
 from concordance.embedding.preparing import prepare
 from concordance.errors import ConcordanceError
 from concordance.ledger.migrate import migrate
@@ -92,14 +93,14 @@ def _ensure_accounts(*, admin: str, watch: str) -> None:
 
 
 def connections_of(settings: Settings) -> list[Connection]:
-    """The three connections that the tasks read (`concordance_airflow.connected_settings`)."""
+    """The three connections that the tasks read (`concordance_connections.connected_settings`)."""
     neo4j, qdrant, ledger = (
         urlsplit(url)
         for url in (settings.effective_neo4j_url, settings.effective_qdrant_url, settings.effective_ledger_url)
     )
     return [
         Connection(
-            conn_id=glue.NEO4J_CONNECTION,
+            conn_id=concordance_connections.NEO4J_CONNECTION,
             conn_type="neo4j",
             description="the knowledge graph",
             host=neo4j.hostname,
@@ -114,7 +115,7 @@ def connections_of(settings: Settings) -> list[Connection]:
             },
         ),
         Connection(
-            conn_id=glue.QDRANT_CONNECTION,
+            conn_id=concordance_connections.QDRANT_CONNECTION,
             conn_type="http",
             description="the vector index",
             host=qdrant.hostname,
@@ -123,7 +124,7 @@ def connections_of(settings: Settings) -> list[Connection]:
             password=_plain(settings.qdrant_api_key),
         ),
         Connection(
-            conn_id=glue.LEDGER_CONNECTION,
+            conn_id=concordance_connections.LEDGER_CONNECTION,
             conn_type="postgres",
             description="the ledger: the truth about every document, generation and run",
             host=ledger.hostname,

@@ -170,7 +170,8 @@ def _outbox() -> Iterator[tuple[Alerting, Settings]]:
     """The outbox of the ledger that Airflow's connection names, with metrics to Airflow's own client."""
     from concordance.ledger import open_ledger
     from concordance.operations import telemetry
-    from concordance_airflow import AirflowStats, ledger_settings
+    from concordance_airflow import AirflowStats
+    from concordance_connections import ledger_settings
 
     telemetry.use(AirflowStats())
     settings = ledger_settings()

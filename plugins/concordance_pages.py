@@ -53,9 +53,9 @@ class ConcordancePages(AirflowPlugin):
         from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
         from airflow.api_fastapi.core_api.security import requires_access_dag
 
-        import concordance_airflow as glue
         from concordance.serving.app import create_app
+        from concordance_connections import ledger_settings
 
         guard = requires_access_dag("GET", DagAccessEntity.TASK_INSTANCE, param_dag_id=DAG)
-        app = create_app(guard=guard, settings_of=glue.ledger_settings)
+        app = create_app(guard=guard, settings_of=ledger_settings)
         return [{"app": app, "url_prefix": PREFIX, "name": "Concordance"}]

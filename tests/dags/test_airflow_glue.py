@@ -155,7 +155,7 @@ def connections(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_addresses_and_secrets_of_the_stores_come_from_the_connections(
     glue: ModuleType, connections: pytest.MonkeyPatch
 ) -> None:
-    settings = glue.connected_settings()
+    settings = importlib.import_module("concordance_connections").connected_settings()
     assert settings.effective_neo4j_url == "neo4j+s://graph.internal:7688"
     assert (settings.effective_neo4j_user, settings.effective_neo4j_database) == ("writer", "neo4j")
     assert settings.effective_qdrant_url == "https://[::1]:6333"
@@ -167,7 +167,7 @@ def test_addresses_and_secrets_of_the_stores_come_from_the_connections(
 def test_a_connection_without_a_host_says_where_to_enter_it(glue: ModuleType, connections: pytest.MonkeyPatch) -> None:
     connections.setenv("AIRFLOW_CONN_NEO4J_DEFAULT", json.dumps({"conn_type": "neo4j", "password": "g-secret"}))
     with pytest.raises(errors.Misconfigured, match="neo4j_default has no host: enter it under Admin") as caught:
-        glue.connected_settings()
+        importlib.import_module("concordance_connections").connected_settings()
     assert "g-secret" not in str(caught.value)
 
 

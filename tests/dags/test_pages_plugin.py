@@ -66,11 +66,12 @@ def test_every_route_asks_for_a_token(plugin: ModuleType) -> None:
 
 
 def test_the_pages_know_the_ledger_by_its_connection_alone(glue: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger_settings = importlib.import_module("concordance_connections").ledger_settings
     address = '{"conn_type": "postgres", "host": "db", "login": "c", "password": "l-secret", "schema": "ledger"}'
     monkeypatch.setenv("AIRFLOW_CONN_CONCORDANCE_LEDGER", address)
-    settings = glue.ledger_settings()
+    settings = ledger_settings()
     assert settings.effective_ledger_url == "postgresql://c@db:5432/ledger"
     assert settings.ledger_password.get_secret_value() == "l-secret"
     monkeypatch.setenv("AIRFLOW_CONN_CONCORDANCE_LEDGER", '{"conn_type": "postgres"}')
     with pytest.raises(errors.Misconfigured, match="concordance_ledger has no host"):
-        glue.ledger_settings()
+        ledger_settings()

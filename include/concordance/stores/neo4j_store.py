@@ -20,7 +20,6 @@ from concordance.model import (
     Anchor,
     ChunkRow,
     DocumentRow,
-    EntityRow,
     GenerationKey,
     GraphBatch,
     IndexVersion,
@@ -36,6 +35,7 @@ from concordance.settings import Settings
 from concordance.slices import slices
 from concordance.stores import cypher
 from concordance.stores import neo4j_reconcile as reconcile
+from concordance.stores import neo4j_settling as settling
 from concordance.stores import neo4j_versions as versions
 from concordance.stores.checks import check_batch, is_itself
 from concordance.stores.cypher_reconcile import DELETE_CHUNKS_BY_ID, READ_BACK, SET_DESCRIPTION, SHOW_DESCRIPTION
@@ -48,6 +48,7 @@ from concordance.stores.graph_rows import (
     settle_rows,
     write_queries,
 )
+from concordance.stores.neo4j_neighbourhoods import neighbourhoods_of
 from concordance.stores.neo4j_transactions import Transactions, Work
 from concordance.stores.sizing import Sizing
 
@@ -141,23 +142,22 @@ class Neo4jGraph:
     def settle(self, version: IndexVersion, documents: Sequence[DocumentRow], *, timeout_seconds: float) -> None:
         rows = settle_rows(version, documents)
 
-        def work(transaction: neo4j.Transaction) -> None:
-            _lock_documents(transaction, version, rows)
-            transaction.run(cypher.SETTLE_DOCUMENTS, rows=rows).consume()
-            transaction.run(cypher.SETTLE_CHUNKS, rows=rows).consume()
-
         if rows:
-            self._bolt.write(f"settling {len(rows)} documents", work, timeout_seconds=timeout_seconds)
+            self._bolt.write(
+                f"settling {len(rows)} documents",
+                lambda tx: settling.settle(tx, version, rows),
+                timeout_seconds=timeout_seconds,
+            )
 
     def hide(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
         rows = generation_rows(version, generations)
 
-        def work(transaction: neo4j.Transaction) -> None:
-            _lock_documents(transaction, version, rows)
-            transaction.run(cypher.HIDE_CHUNKS, rows=rows).consume()
-
         if rows:
-            self._bolt.write(f"hiding {len(rows)} generations", work, timeout_seconds=timeout_seconds)
+            self._bolt.write(
+                f"hiding {len(rows)} generations",
+                lambda tx: settling.hide(tx, version, rows),
+                timeout_seconds=timeout_seconds,
+            )
 
     def sweep(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> int:
         rows = generation_rows(version, generations)
@@ -165,7 +165,7 @@ class Neo4jGraph:
             return 0
         return self._bolt.write(
             f"sweeping {len(rows)} generations",
-            lambda transaction: _sweep(transaction, version, rows),
+            lambda tx: settling.sweep(tx, version, rows),
             timeout_seconds=timeout_seconds,
         )
 
@@ -300,14 +300,8 @@ class Neo4jGraph:
 
     def neighbourhoods(self, version: IndexVersion, chunk_ids: Sequence[UUID]) -> Mapping[UUID, Neighbourhood]:
         keys = sorted({ids.node_key(version.version, chunk_id) for chunk_id in chunk_ids})
-        if not keys:
-            return {}
-
-        def work(transaction: neo4j.Transaction) -> tuple[list[Any], list[Any]]:
-            entities = transaction.run(cypher.CHUNK_ENTITIES, keys=keys).values()
-            return entities, transaction.run(cypher.CHUNK_LINKS, keys=keys).values()
-
-        return _neighbourhoods(*self._bolt.read(f"reading around {len(keys)} chunks", work))
+        what = f"reading around {len(keys)} chunks"
+        return self._bolt.read(what, lambda tx: neighbourhoods_of(tx, keys)) if keys else {}
 
     def kept(self) -> set[int]:
         return self._bolt.read("looking for index versions", versions.kept, is_whole=True)
@@ -364,50 +358,5 @@ def _runs(query: str, parameters: Mapping[str, Any] | None = None) -> Work[None]
     return work
 
 
-def _lock_documents(transaction: neo4j.Transaction, version: IndexVersion, rows: Rows) -> list[str]:
-    keys = sorted({row["key"] for row in rows})
-    transaction.run(cypher.LOCK_DOCUMENTS, keys=keys, version=version.version).consume()
-    return keys
-
-
-def _sweep(transaction: neo4j.Transaction, version: IndexVersion, rows: Rows) -> int:
-    """Lock, look, delete: in this order nothing that a concurrent batch counts on is taken away.
-
-    The documents' locks keep out batches that bring them back; what the generations touch is then fixed. The
-    entities' locks keep out batches that mention them; whether one is unused is asked after that.
-    """
-    number = version.version
-    documents = _lock_documents(transaction, version, rows)
-    touched: set[str] = set()
-    for query in (cypher.ENTITIES_OF_CHUNKS, cypher.ENTITIES_OF_DOCUMENTS, cypher.ENTITIES_OF_RELATIONS):
-        touched.update(transaction.run(query, rows=rows, version=number).value())
-    entities = sorted(touched)
-    transaction.run(cypher.LOCK_ENTITIES, keys=entities, version=number).consume()
-    record = transaction.run(cypher.DELETE_CHUNKS, rows=rows, version=number).single(strict=True)
-    transaction.run(cypher.DELETE_DOCUMENT_EDGES, rows=rows).consume()
-    transaction.run(cypher.DELETE_RELATIONS, rows=rows, version=number).consume()
-    transaction.run(cypher.DELETE_UNUSED_ENTITIES, keys=entities).consume()
-    transaction.run(cypher.DELETE_EMPTY_DOCUMENTS, keys=documents).consume()
-    return int(record["deleted"])
-
-
 def _rows(result: neo4j.Result) -> int:
     return int(result.single(strict=True)["rows"])
-
-
-def _neighbourhoods(entities: list[Any], links: list[Any]) -> dict[UUID, Neighbourhood]:
-    mentioned: dict[str, list[tuple[int, EntityRow]]] = {}
-    for chunk_id, entity_key, tenant, kind, name, count in entities:
-        found = mentioned.setdefault(chunk_id, [])
-        if entity_key is not None:
-            found.append((count, EntityRow(entity_key, tenant, kind, name)))
-    linked: dict[str, list[UUID]] = {}
-    for chunk_id, target in links:
-        linked.setdefault(chunk_id, []).append(UUID(target))
-    return {
-        UUID(chunk_id): Neighbourhood(
-            entities=tuple(row for _, row in sorted(found, key=lambda each: (-each[0], each[1].entity_key))),
-            linked_documents=tuple(sorted(linked.get(chunk_id, ()))),
-        )
-        for chunk_id, found in mentioned.items()
-    }
