@@ -15,6 +15,8 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
+_REPLACING = threading.Lock()
+
 
 @contextmanager
 def without(*modules: str) -> Iterator[None]:
@@ -33,11 +35,15 @@ def changed(module: str, change: Callable[[ModuleType], None]) -> Iterator[None]
 
 @contextmanager
 def _first(finder: MetaPathFinder) -> Iterator[None]:
-    sys.meta_path.insert(0, finder)
+    # Replaced and never changed: a thread that looks through the list for its own import would miss who is behind the
+    # one that goes.
+    with _REPLACING:
+        sys.meta_path = [finder, *sys.meta_path]
     try:
         yield
     finally:
-        sys.meta_path.remove(finder)
+        with _REPLACING:
+            sys.meta_path = [each for each in sys.meta_path if each is not finder]
 
 
 class _Hidden(MetaPathFinder):

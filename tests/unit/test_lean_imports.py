@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import Any
 
+from concordance.lean_imports import without
+
 # A process of its own: what a test before it imported would be there.
 OPENED = """
 import json, sys
@@ -57,3 +59,11 @@ def test_the_stores_are_opened_without_pandas_and_the_client_builds_a_model_when
 
 def test_a_module_is_left_out_in_one_block_and_thread_alone() -> None:
     assert told_by(IN_TWO_THREADS) == ["hidden", "there for others", "there again"]
+
+
+def test_whoever_is_looking_for_a_module_meanwhile_misses_none_of_those_who_find_them() -> None:
+    with without("a_module_that_nobody_has"):
+        looked_through = sys.meta_path
+        at_first = list(looked_through)
+    assert looked_through == at_first
+    assert sys.meta_path == at_first[1:]

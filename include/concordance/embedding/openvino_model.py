@@ -58,14 +58,14 @@ class Encoder:
                     {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": str(streams)},
                 )
             )
+            requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
+            for _ in range(streams):
+                requests.put(compiled.create_infer_request())
+            encoder = cls(requests, streams)
+            with _FIRST_CALL:
+                encoder.encode(np.zeros((1, 1), dtype=np.int64))
         except RuntimeError:
             raise Misconfigured(f"OpenVINO cannot load {folder}: {prepared.ADVICE} --force") from None
-        requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(streams):
-            requests.put(compiled.create_infer_request())
-        encoder = cls(requests, streams)
-        with _FIRST_CALL:
-            encoder.encode(np.zeros((1, 1), dtype=np.int64))
         return encoder
 
     def encode(self, tokens: Tokens) -> npt.NDArray[np.float32]:
