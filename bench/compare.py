@@ -10,7 +10,7 @@ compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,8 @@ _CONFIDENCE = 0.99
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One figure now against the release: `factor` is above 1 where it is worse; `low` and `high` bound it."""
+    """One figure now against the release: `factor` is above 1 where it is worse; `low` and `high` bound it. `now` is no
+    number where the room does not tell it any more."""
 
     name: str
     now: float
@@ -38,8 +39,12 @@ class Change:
     has_lost_its_bound: bool
 
     @property
+    def is_gone(self) -> bool:
+        return math.isnan(self.now)
+
+    @property
     def is_worse(self) -> bool:
-        return self.low > 1 + MARGIN or self.has_lost_its_bound
+        return self.low > 1 + MARGIN or self.has_lost_its_bound or self.is_gone
 
     @property
     def is_better(self) -> bool:
@@ -47,6 +52,8 @@ class Change:
 
     @property
     def verdict(self) -> str:
+        if self.is_gone:
+            return "is not told any more"
         if self.has_lost_its_bound:
             return "has lost its bound"
         return "worse" if self.is_worse else "better" if self.is_better else "as it was"
@@ -66,12 +73,24 @@ def release(history: Sequence[Record], label: str) -> list[Record]:
 
 
 def compare(now: Record, runs: Sequence[Record]) -> list[Change]:
-    """The figures that both have, in their order now. Runs of a release on other machines are left out."""
+    """The figures that both have, in their order now, and those with a bound that a room has lost. Runs of a release on
+    other machines are left out."""
     before = [record.figures() for record in runs if record.machine == now.machine]
     changes = (
         _change(name, figure, [run[name] for run in before if name in run]) for name, figure in now.figures().items()
     )
-    return [change for change in changes if change is not None]
+    return [change for change in changes if change is not None] + _gone(now, before)
+
+
+def _gone(now: Record, runs: Sequence[Mapping[str, Figure]]) -> list[Change]:
+    """What the newest run promised of a room that was measured now without a fault, and that is not there."""
+    measured, told = tuple(f"{room.name}: " for room in now.rooms if not room.error), now.figures()
+    promised = {name: figure for run in runs[-1:] for name, figure in run.items() if figure.promise is not None}
+    return [
+        Change(name, math.nan, figure.value, figure.unit, *(math.nan,) * 3, has_lost_its_bound=False)
+        for name, figure in promised.items()
+        if name.startswith(measured) and name not in told
+    ]
 
 
 def _change(name: str, figure: Figure, runs: Sequence[Figure]) -> Change | None:

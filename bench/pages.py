@@ -60,7 +60,9 @@ def _changes(changes: Sequence[Change]) -> str:
 
 
 def number(value: float) -> str:
-    """As many digits as a reader compares."""
+    """As many digits as a reader compares; nothing where there is no number."""
+    if math.isnan(value):
+        return "nothing"
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:,.1f}"

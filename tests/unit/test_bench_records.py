@@ -144,6 +144,17 @@ def test_a_figure_that_is_new_or_promises_nothing_is_not_compared() -> None:
     assert compare(record(told, ratio(1.0, seed=1)), [record(told)]) == []
 
 
+def test_a_promise_that_its_room_does_not_tell_any_more_is_a_fault() -> None:
+    before, told = record(ratio(1.0, seed=1)), Figure("chunks", 10.0, "chunks")
+    now = record(told)
+    (change,) = compare(now, [before])
+    (fault,) = faults_of(now, [change])
+    assert fault.startswith("pipeline: pipeline / bare loop is not told any more: nothing x, ")
+    assert "**is not told any more**" in pages.page(now, [change], against="1.0", plots=())
+    # A room that failed says so itself, and one that was not asked has nothing to tell.
+    assert compare(record(told, error="MemoryError"), [before]) == compare(replace(now, rooms=()), [before]) == []
+
+
 def test_the_last_release_is_all_its_runs_but_no_quick_look() -> None:
     history = [record(label=label) for label in ("1.0", "1.1", "1.1", "2.0")]
     history[-1] = replace(history[-1], is_quick=True)
