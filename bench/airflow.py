@@ -17,7 +17,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from urllib.parse import quote
 
 from bench import effort
 from bench.figures import Figure, median_of, seconds, show, taking_turns
+from bench.stacks import stack
 
 from concordance.commands.demo import DAG
 from concordance.embedding.backends import model_folder
@@ -40,7 +40,6 @@ from concordance.pipeline.adapters import open_adapters
 from concordance.pipeline.references import ShardReference
 from concordance.settings import ROOT, Settings
 from concordance.watching.airflow import AirflowApi
-from support.stacks import running, stack_settings
 
 PAIRS = 3
 QUICK_DOCUMENTS = 40
@@ -208,27 +207,13 @@ class _House:
 
 @contextmanager
 def _deployment(**given: Any) -> Iterator[_House]:
-    with tempfile.TemporaryDirectory(prefix="concordance-bench-") as name:
-        folder = Path(name)
-        sources = folder / "sources.toml"
-        sources.write_text(
-            "\n".join(
-                f'[[source]]\nname = "edition-{number}"\nkind = "distributions"\ntenant = "bench"\n'
-                f'options = {{ path = "{folder / f"edition-{number}"}" }}\n'
-                for number in range(EDITIONS)
-            )
-        )
-        settings = stack_settings(
-            folder / "state",
-            sources_file=sources,
-            stack_start_seconds=400,
-            lease_seconds=120,
-            call_timeout_seconds=60,
-            sweep_grace_seconds=600,
-            **given,
-        )
-        with running(settings, programs="all") as up:
-            yield _House(up, folder)
+    sources = [f"edition-{number}" for number in range(EDITIONS)]
+    with stack(sources=sources, declared=_installed, programs="all", stack_start_seconds=400, **given) as (up, folder):
+        yield _House(up, folder)
+
+
+def _installed(folder: Path, source: str) -> str:
+    return f'kind = "distributions"\noptions = {{ path = "{folder / source}" }}\n'
 
 
 def _phases(instance: Mapping[str, Any], lines: Sequence[Any], *, before: float) -> dict[str, float]:

@@ -13,13 +13,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from bench import effort
+from bench.corpora import write_readmes
 from bench.figures import Figure, median_of, seconds, show
-from bench.pipeline import stack
+from bench.stacks import stack
 
 from concordance.embedding.backends import model_folder
 from concordance.embedding.preparing import prepare
@@ -32,7 +31,6 @@ from concordance.settings import Settings, load_settings
 
 PAIRS = 5
 DOCUMENTS, QUICK_DOCUMENTS = 80, 12  # some 1,500 chunks, and 200
-MIN_CHARACTERS, MAX_CHARACTERS = 4_000, 20_000
 BOUNDS = {"fp32": "<= 0.9", "int8": "<= 0.55"}
 ENCODING = "embed.encoding"
 
@@ -53,7 +51,7 @@ def _of_runs(pairs: int, precision: str, overrides: Mapping[str, Any]) -> list[F
         # The texts are known when the first run has cut them.
         alone = bare.seconds(texts) if number % 2 else 0.0
         with stack(**asked) as (settings, folder):
-            write_corpus(folder / "corpus")
+            write_readmes(folder / "corpus", documents=QUICK_DOCUMENTS if effort.is_quick() else DOCUMENTS)
             taken, encoding, stages, texts = _cold_run(settings)
         alone = alone or bare.seconds(texts)
         ratios.append(taken / alone)
@@ -66,14 +64,6 @@ def _of_runs(pairs: int, precision: str, overrides: Mapping[str, Any]) -> list[F
         median_of(f"cold run, {precision}, share outside the encoder", outside, "x", "<= 0.15"),
         *(Figure(f"  cold run, {precision}, {stage}", taken / pairs, "s") for stage, taken in by_stage.items()),
     ]
-
-
-def write_corpus(folder: Path) -> None:
-    """The first packages by name whose README is of a common size: always the same ones for one lock."""
-    texts = {each.name: each.metadata.json.get("description", "") for each in metadata.distributions()}
-    fitting = [(name, text) for name, text in texts.items() if MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS]
-    for name, text in sorted(fitting)[: QUICK_DOCUMENTS if effort.is_quick() else DOCUMENTS]:
-        (folder / f"{name}.md").write_text(text)
 
 
 class _Bare:

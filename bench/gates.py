@@ -15,8 +15,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from bench.corpora import document
 from bench.figures import Figure
-from bench.pipeline import document, stack
+from bench.stacks import stack
 
 from concordance.operations import telemetry
 from concordance.operations.process import peak_bytes

@@ -16,8 +16,8 @@ from dataclasses import astuple, dataclass
 from typing import Any
 from uuid import uuid4
 
-from bench.figures import Figure, show
-from bench.pipeline import document
+from bench.corpora import document
+from bench.figures import Figure, seconds, show
 from bench.shelf import empty_shelf
 
 from concordance.consistency.erase import EraseRequest, erase
@@ -95,9 +95,9 @@ def _ingested(adapters: Adapters) -> list[str]:
 
 def _rebuilding(adapters: Adapters, texts: Sequence[str]) -> list[Figure]:
     """The same again: every vector is copied."""
-    copied = _seconds(lambda: swapped(made_ungated("bench-copied", adapters=adapters), adapters=adapters))
+    copied = seconds(lambda: swapped(made_ungated("bench-copied", adapters=adapters), adapters=adapters))
     encoding = _packaged(adapters.settings, texts)
-    hashing = _seconds(lambda: HashEmbedder().encode(texts))
+    hashing = seconds(lambda: HashEmbedder().encode(texts))
     return [
         Figure("index, chunks", len(texts), "chunks"),
         Figure(f"embedding them with the packaged model, by a sample of {SAMPLE}", encoding, "s"),
@@ -112,25 +112,19 @@ def _packaged(settings: Settings, texts: Sequence[str]) -> float:
     embedder = open_embedder(settings.model_copy(update={"embedding_backend": "sentence-transformers"}))
     embedder.encode(texts[:1])
     sample = random.Random(5).sample(texts, SAMPLE)
-    return _seconds(lambda: embedder.encode(sample)) * len(texts) / SAMPLE
+    return seconds(lambda: embedder.encode(sample)) * len(texts) / SAMPLE
 
 
 def _cutting_anew(adapters: Adapters) -> list[Figure]:
     """Documents are read and cut otherwise, next to no text is known."""
     most = adapters.settings.chunk_max_tokens * 3 // 4
-    seconds = _seconds(lambda: made_ungated("bench-cut", adapters=adapters, chunk_max_tokens=most))
+    taken = seconds(lambda: made_ungated("bench-cut", adapters=adapters, chunk_max_tokens=most))
     with adapters.ledger.snapshot() as snapshot:
         chunks = snapshot.counts(adapters.ledger.versions.unfinished()[-1])["chunks"]
     return [
-        Figure("rebuild with chunks cut anew, hash vectors", seconds, "s"),
+        Figure("rebuild with chunks cut anew, hash vectors", taken, "s"),
         Figure("  its chunks", chunks, "chunks"),
     ]
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 # --- swapping it ------------------------------------------------------------------------------------------------------

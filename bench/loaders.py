@@ -19,7 +19,7 @@ from typing import Any
 
 import neo4j
 from bench.figures import Figure, median_of, seconds
-from bench.pipeline import stack
+from bench.stacks import stack
 from qdrant_client import QdrantClient, models
 
 from concordance.model import GenerationKey, GraphBatch, IndexVersion, Point

@@ -15,8 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bench.corpora import document
 from bench.figures import Figure
-from bench.pipeline import document, stack
+from bench.stacks import stack
 
 from concordance.operations.process import peak_bytes
 from concordance.pipeline.adapters import open_adapters

@@ -7,22 +7,19 @@ speed cancels out within one run.
 
 from __future__ import annotations
 
-import random
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import effort
+from bench.corpora import document
 from bench.figures import Figure, median_of, show, taking_turns
 from bench.safety import SAFETY, SETTLE, WRITES, Stopwatch
+from bench.stacks import stack
 
 from concordance import fault_points
 from concordance.embedding.hashing import HashEmbedder
-from concordance.ledger.migrate import migrate
-from concordance.operations.logs import configure_logs
 from concordance.pipeline.adapters import Adapters, open_adapters
 from concordance.pipeline.plan import make_plan
 from concordance.pipeline.references import PlanReference, RunReport, RunRequest
@@ -33,13 +30,6 @@ from concordance.settings import Settings
 PAIRS = 5
 DOCUMENTS, QUICK_DOCUMENTS = 250, 40
 PLANNED_DOCUMENTS = 10_000
-SENTENCES = (
-    "The {0} keeps a {1} of every {2}.",
-    "When a {1} is lost, the {0} asks the {2} again.",
-    "Each {2} names one {0}, and never two.",
-    "A {0} without its {1} is not shown to any {2}.",
-)
-NOUNS = ("ledger", "graph", "vector", "batch", "plan", "reader", "writer", "store", "queue", "source", "chunk", "gate")
 
 
 def measure() -> list[Figure]:
@@ -52,52 +42,6 @@ def measure() -> list[Figure]:
 def _corpora() -> list[str]:
     """A corpus for each pair: no text of it is known from the one before."""
     return [f"corpus-{number}" for number in range(effort.pairs(PAIRS))]
-
-
-@contextmanager
-def stack(
-    *, sources: Sequence[str] = ("corpus", "many", "edited"), **overrides: Any
-) -> Iterator[tuple[Settings, Path]]:
-    """Running stores with an empty ledger, and a folder with these sources, still empty."""
-    from support.stacks import running, stack_settings
-
-    # A line for each document, on a terminal, would be a part of what is measured.
-    configure_logs(level="WARNING")
-    with tempfile.TemporaryDirectory(prefix="concordance-bench-") as name:
-        folder = Path(name)
-        declared = folder / "sources.toml"
-        declared.write_text(
-            "\n".join(
-                f'[[source]]\nname = "{source}"\nkind = "files"\ntenant = "bench"\nlocation = "{folder / source}"\n'
-                f'glob = "**/*.md"\n'
-                for source in sources
-            )
-        )
-        for source in sources:
-            (folder / source).mkdir()
-        settings = stack_settings(
-            folder / "state",
-            sources_file=declared,
-            lease_seconds=120,
-            call_timeout_seconds=60,
-            sweep_grace_seconds=600,
-            **{"embedding_backend": "hash", **overrides},
-        )
-        with running(settings) as up:
-            migrate(up.effective_ledger_url, up.ledger_password.get_secret_value())
-            yield up, folder
-
-
-def document(seed: int, paragraphs: int = 40) -> str:
-    """A Markdown document of about 42 chunks for 40 paragraphs, the same for the same seed."""
-    dice = random.Random(seed)
-    lines = [f"# Chapter {seed}"]
-    for number in range(paragraphs):
-        if number % 5 == 0:
-            lines.append(f"## Part {number // 5} of {seed}")
-        sentences = [dice.choice(SENTENCES).format(*dice.sample(NOUNS, 3)) for _ in range(8)]
-        lines.append(" ".join([*sentences, f"{seed}-{number}."]))
-    return "\n\n".join(lines) + "\n"
 
 
 def _against_bare_loop(settings: Settings, folder: Path) -> list[Figure]:

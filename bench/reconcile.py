@@ -12,23 +12,21 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import numpy as np
-from bench.figures import Figure, show
-from bench.pipeline import NOUNS, SENTENCES
+from bench.corpora import NOUNS, SENTENCES
+from bench.figures import Figure, seconds, show
+from bench.stacks import stack
 
 from concordance import ids
 from concordance.consistency.buckets import Buckets, Fold
 from concordance.consistency.rebuild import rebuild_ledger
 from concordance.consistency.verify import Scope, verify
-from concordance.ledger.migrate import migrate
 from concordance.ledger.reading import Promise
 from concordance.model import (
     ChunkRow,
@@ -200,25 +198,12 @@ def _one_synthetic(case: str) -> None:
 
 
 def _embedded() -> list[Figure]:
-    from support.stacks import running, stack_settings
-
-    with tempfile.TemporaryDirectory(prefix="concordance-bench-") as name:
-        sources = Path(name) / "sources.toml"
-        sources.write_text("")
-        settings = stack_settings(
-            Path(name) / "state",
-            sources_file=sources,
-            embedding_backend="hash",
-            lease_seconds=300,
-            call_timeout_seconds=300,
-            ledger_timeout_seconds=60,
-            graph_timeout_seconds=60,
-            vectors_timeout_seconds=60,
-            sweep_grace_seconds=600,
-        )
-        with running(settings) as up, open_adapters(up) as adapters:
-            migrate(up.effective_ledger_url, up.ledger_password.get_secret_value())
-            return _measured(adapters, up)
+    longest = {"ledger_timeout_seconds": 60, "graph_timeout_seconds": 60, "vectors_timeout_seconds": 60}
+    with (
+        stack(sources=(), lease_seconds=300, call_timeout_seconds=300, **longest) as (up, _),
+        open_adapters(up) as adapters,
+    ):
+        return _measured(adapters, up)
 
 
 def _measured(adapters: Adapters, settings: Settings) -> list[Figure]:
@@ -227,20 +212,20 @@ def _measured(adapters: Adapters, settings: Settings) -> list[Figure]:
         settings=replace(_settings_of_nothing(), model=adapters.embedder.fingerprint),
     )
     _fill(adapters, version)
-    rebuilding = _seconds(lambda: rebuild_ledger(adapters=adapters, settings=settings))
+    rebuilding = seconds(lambda: rebuild_ledger(adapters=adapters, settings=settings))
     reads = {
-        "ledger": _seconds(lambda: _folded_ledger(adapters, version)),
-        "graph": _seconds(lambda: Fold(Buckets(EMBEDDED_CHUNKS)).take(adapters.graph.scan(version))),
-        "vectors": _seconds(lambda: Fold(Buckets(EMBEDDED_CHUNKS)).take(adapters.vectors.points(version))),
+        "ledger": seconds(lambda: _folded_ledger(adapters, version)),
+        "graph": seconds(lambda: Fold(Buckets(EMBEDDED_CHUNKS)).take(adapters.graph.scan(version))),
+        "vectors": seconds(lambda: Fold(Buckets(EMBEDDED_CHUNKS)).take(adapters.vectors.points(version))),
     }
     tools = {"ledger": adapters.ledger, "graph": adapters.graph, "vectors": adapters.vectors}
-    whole = _seconds(lambda: _sound(verify(**tools)))  # type: ignore[arg-type]
-    sampled = _seconds(lambda: _sound(verify(**tools, scope=Scope(sampled=20))))  # type: ignore[arg-type]
+    whole = seconds(lambda: _sound(verify(**tools)))  # type: ignore[arg-type]
+    sampled = seconds(lambda: _sound(verify(**tools, scope=Scope(sampled=20))))  # type: ignore[arg-type]
     every = EMBEDDED_CHUNKS
     return [
         *(
-            Figure(f"reconcile, {store} read and folded", every / seconds, "chunks/s", ">= 15000")
-            for store, seconds in reads.items()
+            Figure(f"reconcile, {store} read and folded", every / taken, "chunks/s", ">= 15000")
+            for store, taken in reads.items()
         ),
         Figure("reconcile, whole verify, rows of three stores", 3 * every / whole, "rows/s", ">= 15000"),
         Figure("reconcile, whole verify", every / whole, "chunks/s"),
@@ -256,12 +241,6 @@ def _folded_ledger(adapters: Adapters, version: IndexVersion) -> None:
 
 def _sound(report: Any) -> None:
     assert report.is_sound, report.findings
-
-
-def _seconds(work: Any) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def _fill(adapters: Adapters, version: IndexVersion) -> None:

@@ -19,13 +19,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.pipeline import document
+from bench.corpora import document
+from bench.stacks import stack
 
 from concordance import fault_points
 from concordance.consistency.verify import verify
-from concordance.ledger.migrate import migrate
 from concordance.local import state
-from concordance.operations.logs import configure_logs
 from concordance.operations.process import peak_bytes
 from concordance.pipeline.adapters import Adapters, open_adapters
 from concordance.pipeline.check import check_chunks, check_documents, check_stores
@@ -40,12 +39,11 @@ from concordance.settings import Settings
 from concordance.stores.memory import MemoryGraph, MemoryVectors
 from support.ledgers import connect
 from support.rebuilding import made_ungated, swapped
-from support.stacks import running, stack_settings
 
 Result = TypeVar("Result")
 
 SOURCES = ("notes", "books")
-# What `bench.pipeline.document` makes of so many paragraphs is about as many chunks.
+# What `bench.corpora.document` makes of so many paragraphs is about as many chunks.
 _NOTE_PARAGRAPHS, _BOOK_PARAGRAPHS = 2, 2500
 _NOTES_A_FOLDER = 1000
 _BLOCK_BYTES = 512
@@ -131,7 +129,6 @@ def main() -> None:
     arguments.add_argument("--folder", type=Path, required=True)
     arguments.add_argument("--result", type=Path, required=True)
     given = arguments.parse_args()
-    configure_logs(level="WARNING")
     with _stack(given.folder, given.stores) as (settings, adapters):
         measured = Measured(given.size, given.stores, given.result, settings)
         import great_expectations  # noqa: F401 - its import is not a stage's
@@ -142,28 +139,22 @@ def main() -> None:
 
 @contextmanager
 def _stack(folder: Path, stores: str) -> Iterator[tuple[Settings, Adapters]]:
-    declared = (
-        f'[[source]]\nname = "{source}"\nkind = "files"\ntenant = "bench"\nlocation = "{folder / source}"\n'
-        f'glob = "**/*.md"\n'
-        for source in SOURCES
-    )
-    (folder / "sources.toml").write_text("\n".join(declared))
-    settings = stack_settings(
-        folder / "state",
-        sources_file=folder / "sources.toml",
-        embedding_backend="hash",
-        lease_seconds=600,
-        call_timeout_seconds=300,
-        graph_timeout_seconds=120,
-        vectors_timeout_seconds=120,
-        ledger_timeout_seconds=60,
-        sweep_grace_seconds=1200,
-        # So that a shard is as large at each size: what a task holds in memory is about one.
-        max_shards=512,
-        build_max_shards=512,
-    )
-    with running(settings) as up, open_adapters(up) as adapters:
-        migrate(up.effective_ledger_url, up.ledger_password.get_secret_value())
+    with (
+        stack(
+            sources=SOURCES,
+            folder=folder,
+            lease_seconds=600,
+            call_timeout_seconds=300,
+            graph_timeout_seconds=120,
+            vectors_timeout_seconds=120,
+            ledger_timeout_seconds=60,
+            sweep_grace_seconds=1200,
+            # So that a shard is as large at each size: what a task holds in memory is about one.
+            max_shards=512,
+            build_max_shards=512,
+        ) as (up, _),
+        open_adapters(up) as adapters,
+    ):
         if stores == "memory":
             adapters = replace(adapters, graph=MemoryGraph(), vectors=MemoryVectors())
         yield up, adapters

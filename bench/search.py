@@ -11,9 +11,10 @@ import resource
 import subprocess
 import sys
 
-from bench.cold import write_corpus
+from bench.cold import DOCUMENTS
+from bench.corpora import write_readmes
 from bench.figures import Figure, median_of, seconds, show
-from bench.pipeline import stack
+from bench.stacks import stack
 
 from concordance.local.airflow import product_settings
 from concordance.pipeline.adapters import open_adapters
@@ -31,7 +32,7 @@ QUERY = "how is a connection opened again after an error"
 def measure() -> list[Figure]:
     """All figures of searching, over one index."""
     with stack(embedding_backend="sentence-transformers") as (settings, folder):
-        write_corpus(folder / "corpus")
+        write_readmes(folder / "corpus", documents=DOCUMENTS)
         with open_adapters(settings) as adapters:
             ingest(RunRequest("corpus", "bench-search", approved=True), adapters=adapters, settings=settings)
 

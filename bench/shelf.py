@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from bench.pipeline import stack
+from bench.stacks import stack
 
 from support import shelves
 

@@ -24,8 +24,9 @@ from typing import Any
 from unittest import mock
 
 import psutil
+from bench.corpora import document
 from bench.figures import Figure, median_of, show, taking_turns
-from bench.pipeline import document, stack
+from bench.stacks import stack
 
 from concordance.ledger import open_ledger
 from concordance.operations import telemetry

@@ -1,0 +1,36 @@
+"""What is ingested: documents that are made up, the same for the same seed, and READMEs that people wrote."""
+
+from __future__ import annotations
+
+import random
+from importlib import metadata
+from pathlib import Path
+
+MIN_CHARACTERS, MAX_CHARACTERS = 4_000, 20_000
+SENTENCES = (
+    "The {0} keeps a {1} of every {2}.",
+    "When a {1} is lost, the {0} asks the {2} again.",
+    "Each {2} names one {0}, and never two.",
+    "A {0} without its {1} is not shown to any {2}.",
+)
+NOUNS = ("ledger", "graph", "vector", "batch", "plan", "reader", "writer", "store", "queue", "source", "chunk", "gate")
+
+
+def document(seed: int, paragraphs: int = 40) -> str:
+    """A Markdown document of about 42 chunks for 40 paragraphs, the same for the same seed."""
+    dice = random.Random(seed)
+    lines = [f"# Chapter {seed}"]
+    for number in range(paragraphs):
+        if number % 5 == 0:
+            lines.append(f"## Part {number // 5} of {seed}")
+        sentences = [dice.choice(SENTENCES).format(*dice.sample(NOUNS, 3)) for _ in range(8)]
+        lines.append(" ".join([*sentences, f"{seed}-{number}."]))
+    return "\n\n".join(lines) + "\n"
+
+
+def write_readmes(folder: Path, *, documents: int) -> None:
+    """The first packages by name whose README is of a common size: always the same ones for one lock."""
+    texts = {each.name: each.metadata.json.get("description", "") for each in metadata.distributions()}
+    fitting = [(name, text) for name, text in texts.items() if MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS]
+    for name, text in sorted(fitting)[:documents]:
+        (folder / f"{name}.md").write_text(text)
