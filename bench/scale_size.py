@@ -186,7 +186,6 @@ def _write_corpus(size: int, folder: Path) -> int:
         below = folder / "notes" / f"{number // _NOTES_A_FOLDER:04}"
         below.mkdir(parents=True, exist_ok=True)
         (below / f"{number:07}.md").write_text(document(number, _NOTE_PARAGRAPHS))
-    (folder / "books").mkdir()
     for number in range(max(1, size // 2 // _BOOK_PARAGRAPHS)):
         paragraphs = min(_BOOK_PARAGRAPHS, size // 2)
         (folder / "books" / f"{number:04}.md").write_text(document(10_000_000 + number, paragraphs))
