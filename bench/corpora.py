@@ -6,7 +6,7 @@ import random
 from importlib import metadata
 from pathlib import Path
 
-MIN_CHARACTERS, MAX_CHARACTERS = 4_000, 20_000
+MIN_CHARACTERS, MAX_CHARACTERS = 1_000, 60_000
 SENTENCES = (
     "The {0} keeps a {1} of every {2}.",
     "When a {1} is lost, the {0} asks the {2} again.",
