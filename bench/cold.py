@@ -13,14 +13,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from bench import effort
 from bench.corpora import write_readmes
+from bench.encoding import Bare
 from bench.figures import Figure, median_of, seconds, show
 from bench.stacks import stack
 
-from concordance.embedding.backends import model_folder
 from concordance.embedding.preparing import prepare
 from concordance.operations import telemetry
 from concordance.pipeline import tables
@@ -33,6 +34,7 @@ PAIRS = 3
 DOCUMENTS, QUICK_DOCUMENTS = 400, 12  # some 4,400 chunks (there are fewer READMEs), and 100
 BOUNDS = {"fp32": "<= 0.9", "int8": "<= 0.55"}
 ENCODING = "embed.encoding"
+_WAKING = "a text that wakes it up"
 
 
 def measure(pairs: int = PAIRS, **overrides: Any) -> list[Figure]:
@@ -46,14 +48,15 @@ def _of_runs(pairs: int, precision: str, overrides: Mapping[str, Any]) -> list[F
     asked = {"embedding_backend": "sentence-transformers", "embedding_precision": precision, **overrides}
     prepare(load_settings(asked, environment={}))
     ratios, outside, by_stage = [], [], Counter[str]()
-    bare, texts = _Bare(), list[str]()
+    bare, texts = Bare(), list[str]()
+    bare([_WAKING])
     for number in range(pairs):
         # The texts are known when the first run has cut them.
-        alone = bare.seconds(texts) if number % 2 else 0.0
+        alone = seconds(partial(bare, texts)) if number % 2 else 0.0
         with stack(**asked) as (settings, folder):
             write_readmes(folder / "corpus", documents=QUICK_DOCUMENTS if effort.is_quick() else DOCUMENTS)
             taken, encoding, stages, texts = _cold_run(settings)
-        alone = alone or bare.seconds(texts)
+        alone = alone or seconds(partial(bare, texts))
         ratios.append(taken / alone)
         outside.append(1 - encoding / taken)
         by_stage.update(stages)
@@ -64,20 +67,6 @@ def _of_runs(pairs: int, precision: str, overrides: Mapping[str, Any]) -> list[F
         median_of(f"cold run, {precision}, share outside the encoder", outside, "x", "<= 0.15"),
         *(Figure(f"  cold run, {precision}, {stage}", taken / pairs, "s") for stage, taken in by_stage.items()),
     ]
-
-
-class _Bare:
-    """The packaged model as anybody would load it, warm."""
-
-    def __init__(self) -> None:
-        from sentence_transformers import SentenceTransformer
-
-        folder = model_folder(load_settings(environment={}))
-        self._model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-        self._model.encode(["a text that wakes it up"])
-
-    def seconds(self, texts: list[str]) -> float:
-        return seconds(lambda: self._model.encode(texts, show_progress_bar=False, normalize_embeddings=True))
 
 
 class _Stages(telemetry.NoBackend):
@@ -96,7 +85,7 @@ def _cold_run(settings: Settings) -> tuple[float, float, dict[str, float], list[
     in it; the model's loading is left out, on both sides."""
     stages = _Stages()
     with open_adapters(settings) as adapters:
-        adapters.embedder.encode(["a text that wakes it up"])
+        adapters.embedder.encode([_WAKING])
         before = telemetry.use(stages)
         try:
             started = time.perf_counter()

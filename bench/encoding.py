@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.figures import Figure, median_of, paired, seconds
+from bench.figures import Figure, median_of, paired, seconds, show
 
 from concordance.chunking.splitter import Chunker
 from concordance.chunking.tokens import load_tokenizer
@@ -125,6 +125,4 @@ def _peak_mb(texts: list[str]) -> float:
 
 
 if __name__ == "__main__":
-    for figure in measure():
-        first, third = figure.quartiles
-        print(f"{figure.name}: {figure.value:.3f} {figure.unit} ({first:.3f} to {third:.3f}) {figure.bound}")
+    show(measure())

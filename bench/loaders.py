@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import neo4j
-from bench.figures import Figure, median_of, seconds
+from bench.figures import Figure, median_of, seconds, show
 from bench.stacks import stack
 from qdrant_client import QdrantClient, models
 
@@ -258,9 +258,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=DOCUMENTS)
     parser.add_argument("--pairs", type=int, default=PAIRS)
     arguments = parser.parse_args()
-    for each in measure(arguments.documents, arguments.pairs):
-        low, high = each.quartiles
-        print(f"{each.name:45} {each.value:10.3f} {each.unit:8} {low:10.3f} to {high:.3f}  {each.bound}")
+    show(measure(arguments.documents, arguments.pairs))
 
 
 if __name__ == "__main__":

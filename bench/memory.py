@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.corpora import document
-from bench.figures import Figure
+from bench.figures import Figure, show
 from bench.stacks import stack
 
 from concordance.operations.process import peak_bytes
@@ -128,5 +128,4 @@ def _walk(stage: str, plan: Any, given: Any, *, tools: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    for figure in measure(*map(int, sys.argv[1:2])):
-        print(f"{figure.name:70} {figure.value:14,.2f} {figure.unit:10} {figure.bound}", flush=True)
+    show(measure(*map(int, sys.argv[1:2])))

@@ -58,7 +58,7 @@ def _sentence(error: Exception) -> str:
 if __name__ == "__main__":
     # A command begins with a second of imports, which leave no garbage: looking for it all the time takes 0.1 s.
     gc.set_threshold(50_000, 20, 20)
-    exit_code_of_command = main()
+    code = main()
     # What is left goes with the process: without this Python looks through it first, for 0.4 s after a search.
     gc.freeze()
-    raise SystemExit(exit_code_of_command)
+    raise SystemExit(code)

@@ -35,10 +35,10 @@ def add_commands(add: Add) -> None:
 
 
 def search(arguments: argparse.Namespace) -> int:
-    with adapters_of(arguments, encodes_at_once=True) as (adapters, settings):
-        from concordance.retrieval import SearchQuery
-        from concordance.retrieval.search import search as answer_to
+    from concordance.retrieval import SearchQuery
+    from concordance.retrieval.search import search as answer_to
 
+    with adapters_of(arguments, encodes_at_once=True) as (adapters, settings):
         query = SearchQuery(
             text=arguments.query,
             tenant=arguments.tenant or _only_tenant(adapters.declarations),
