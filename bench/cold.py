@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -73,7 +73,7 @@ class _Stages(telemetry.NoBackend):
     """A metrics backend that keeps how long each stage took, and the encoder."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
 
     def timing(self, name: str, milliseconds: float, tags: Mapping[str, str]) -> None:
         if name in ("stage.duration", ENCODING):
@@ -103,8 +103,9 @@ def _texts(adapters: Adapters) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-    show(measure(*[int(argument) for argument in arguments if "=" not in argument], **given))
+    overrides: dict[str, Any] = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    pairs = [int(argument) for argument in arguments if "=" not in argument]
+    show(measure(*pairs, **overrides))
 
 
 if __name__ == "__main__":

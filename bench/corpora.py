@@ -6,7 +6,7 @@ import random
 from importlib import metadata
 from pathlib import Path
 
-MIN_CHARACTERS, MAX_CHARACTERS = 1_000, 60_000
+COMMON_CHARACTERS = 1_000, 60_000
 SENTENCES = (
     "The {0} keeps a {1} of every {2}.",
     "When a {1} is lost, the {0} asks the {2} again.",
@@ -28,9 +28,10 @@ def document(seed: int, paragraphs: int = 40) -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def write_readmes(folder: Path, *, documents: int) -> None:
-    """The first packages by name whose README is of a common size: always the same ones for one lock."""
-    texts = {each.name: each.metadata.json.get("description", "") for each in metadata.distributions()}
-    fitting = [(name, text) for name, text in texts.items() if MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS]
+def write_readmes(folder: Path, *, documents: int, characters: tuple[int, int] = COMMON_CHARACTERS) -> None:
+    """The first packages by name whose README is of such a size: always the same ones for one lock."""
+    texts = {each.name: str(each.metadata.json.get("description", "")) for each in metadata.distributions()}
+    smallest, largest = characters
+    fitting = [(name, text) for name, text in texts.items() if smallest <= len(text) <= largest]
     for name, text in sorted(fitting)[:documents]:
         (folder / f"{name}.md").write_text(text)

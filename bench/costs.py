@@ -9,11 +9,11 @@ for the runbook's table; `python -m bench.costs` runs this file alone, some thre
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from typing import Any, TypeVar
 
+from bench.corpora import write_readmes
 from bench.figures import Figure, show
 from bench.shelf import empty_shelf
 
@@ -32,16 +32,15 @@ from support.rebuilding import swapped
 T = TypeVar("T")
 
 DOCUMENTS = 60  # some 1,200 chunks
-MIN_CHARACTERS, MAX_CHARACTERS = 4_000, 20_000
-PACKAGED = {"embedding_backend": "sentence-transformers", "kept_models": "hash=384"}
+CHARACTERS = 4_000, 20_000
+PACKAGED: dict[str, Any] = {"embedding_backend": "sentence-transformers", "kept_models": "hash=384"}
 STAGES = ("plan", "remake", "embed", "load", "commit")
 
 
 def measure() -> list[Figure]:
     """All figures of costs, in one run."""
     with empty_shelf() as shelf:
-        for name, text in _readmes():
-            (shelf.notes / f"{name}.md").write_text(text)
+        write_readmes(shelf.notes, documents=DOCUMENTS, characters=CHARACTERS)
         with shelf.adapters() as adapters:
             shelves.run_ungated("bench-costs", adapters=adapters)
         with shelf.adapters(**PACKAGED) as adapters:
@@ -51,13 +50,6 @@ def measure() -> list[Figure]:
                 *_built("the same again", adapters),
                 *_built("another chunking", adapters, chunk_max_tokens=smaller),
             ]
-
-
-def _readmes() -> list[tuple[str, str]]:
-    """The first packages by name whose README is of a common size: always the same ones for one lock."""
-    texts = {each.name: each.metadata.json.get("description", "") for each in metadata.distributions()}
-    fitting = [(name, text) for name, text in texts.items() if MIN_CHARACTERS <= len(text) <= MAX_CHARACTERS]
-    return sorted(fitting)[:DOCUMENTS]
 
 
 class _Texts(telemetry.NoBackend):
@@ -74,7 +66,7 @@ class _Texts(telemetry.NoBackend):
 def _built(what: str, adapters: Adapters, **overrides: float) -> list[Figure]:
     """Make and publish the next version; what each stage took, as hours for a million chunks."""
     tools: Any = {"adapters": adapters, "settings": adapters.settings}
-    seconds: Counter[str] = Counter()
+    seconds: dict[str, float] = defaultdict(float)
     texts = _Texts()
 
     def timed(stage: str, work: Callable[[], T]) -> T:

@@ -14,8 +14,9 @@ import random
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import neo4j
 from bench.figures import Figure, median_of, seconds, show
@@ -104,12 +105,15 @@ def _graph(what: str, settings: Settings, corpus: Sequence[Written], pairs: int)
         for batch in batches:
             graph.write(version, batch, timeout_seconds=CALL_SECONDS)
 
+    def consumed(transaction: neo4j.ManagedTransaction, *, query: LiteralString, rows: Rows) -> None:
+        transaction.run(query, rows=rows).consume()
+
     def bare(tables: Sequence[Rows]) -> None:
         with driver.session(database=settings.effective_neo4j_database) as session:
             for query, rows in zip(BARE_QUERIES, tables, strict=True):
                 for part in slices(rows, ROWS_A_QUERY):
                     # The driver's own way: it repeats what another transaction was first with.
-                    session.execute_write(lambda tx, query=query, part=part: tx.run(query, rows=part).consume())
+                    session.execute_write(partial(consumed, query=query, rows=list(part)))
 
     def pair() -> tuple[Callable[[], None], Callable[[], None]]:
         version, plain = (index_rows.index_version(dimension=DIMENSION) for _ in range(2))

@@ -198,7 +198,7 @@ def _one_synthetic(case: str) -> None:
 
 
 def _embedded() -> list[Figure]:
-    longest = {"ledger_timeout_seconds": 60, "graph_timeout_seconds": 60, "vectors_timeout_seconds": 60}
+    longest: dict[str, Any] = {"ledger_timeout_seconds": 60, "graph_timeout_seconds": 60, "vectors_timeout_seconds": 60}
     with (
         stack(sources=(), lease_seconds=300, call_timeout_seconds=300, **longest) as (up, _),
         open_adapters(up) as adapters,

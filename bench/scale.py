@@ -88,7 +88,8 @@ def _flatness(small: Told, large: Told) -> list[Figure]:
     name = f"scale, {large['size']:,} / {small['size']:,} chunks"
 
     def ratio(stages: tuple[str, ...]) -> float:
-        return (_seconds(large, stages) / large["chunks"]) / (_seconds(small, stages) / small["chunks"])
+        a_chunk: list[float] = [_seconds(one, stages) / one["chunks"] for one in (large, small)]
+        return a_chunk[0] / a_chunk[1]
 
     peaks = [max(one["peak_mb"].values()) for one in (small, large)]
     return [

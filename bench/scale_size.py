@@ -43,8 +43,8 @@ from support.rebuilding import made_ungated, swapped
 Result = TypeVar("Result")
 
 SOURCES = ("notes", "books")
-# What `bench.corpora.document` makes of so many paragraphs is about as many chunks.
-_NOTE_PARAGRAPHS, _BOOK_PARAGRAPHS = 2, 2500
+# What `bench.corpora.document` makes of so many paragraphs is as many chunks, and one for 150 more; of two it is one.
+_NOTE_PARAGRAPHS, _BOOK_PARAGRAPHS = 3, 2500
 _NOTES_A_FOLDER = 1000
 _BLOCK_BYTES = 512
 _SIZES = """

@@ -64,6 +64,8 @@ class _First:
 
     def __init__(self, settings: Settings) -> None:
         self._environment = {**os.environ, **product_settings(settings)}
+        # An installation has its compiled files; a shell that forbids writing them would have every search compile.
+        self._environment.pop("PYTHONDONTWRITEBYTECODE", None)
         self.processor_seconds = 0.0
 
     def __call__(self) -> None:

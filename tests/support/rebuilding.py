@@ -23,12 +23,12 @@ def made_ungated(build_id: str, *, adapters: Adapters, **overrides: float) -> Bu
     build = begin(BuildRequest(build_id, mode="rebuild", overrides=overrides), **tools)
     assert build is not None
     for _ in range(adapters.settings.max_build_rounds):
-        plans = plan_round(build, **tools)
-        if not plans:
+        if not (plans := plan_round(build, **tools)):
             break
         for plan in plans:
             _carry_out(plan, tools)
-    assert not plans, "the live version keeps moving on"
+    else:
+        raise AssertionError("the live version keeps moving on")
     adapters.ledger.versions.ready(adapters.ledger.versions.get(build.version))
     return build
 
