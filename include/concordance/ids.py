@@ -17,6 +17,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 NAMESPACE = UUID("6f1d3a52-7c0e-5b7e-9a51-0c9d5f4b2e10")
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 # Characters that are invisible or steer the writing direction: two spellings that differ only in them look the same.
 # Control characters that are spaces stay: names are single-spaced.
@@ -40,7 +41,7 @@ _WORD = re.compile(r"\w+")
 
 def canonical_json(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces, no NaN, UTF-8 characters as they are."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def digest(value: Any) -> str:

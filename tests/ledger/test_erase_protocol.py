@@ -287,7 +287,7 @@ def test_a_quarantine_that_comes_after_the_erase_leaves_no_row(desk: Desk) -> No
 
 def test_a_settle_that_comes_after_the_erase_does_not_take_it_off_the_dirty_list(desk: Desk) -> None:
     desk.publish("a")
-    (row,) = desk.ledger.settling.to_settle(desk.version, after=UUID(int=0), limit=10)
+    (row,) = desk.ledger.settling.to_settle(desk.version, after=UUID(int=0), limit=10, max_chunks=1000)
     erase(desk, "a")
     desk.ledger.settling.settled(desk.version, [GenerationKey(row.document_id, row.generation)])
     with desk.ledger.snapshot() as snapshot:
@@ -299,7 +299,7 @@ def test_an_erase_waits_for_a_sweep_that_holds_its_document_and_then_hides_it(de
     desk.publish("a", text="edited")
     wait_for_the_grace(desk)
     with ThreadPoolExecutor(1) as pool:
-        with desk.ledger.settling.sweeping(desk.version, limit=10) as due:
+        with desk.ledger.settling.sweeping(desk.version, limit=10, max_chunks=1000) as due:
             assert due == [GenerationKey(document("a"), 1)]
             hidden = pool.submit(erase, desk, "a")
             wait_for(lambda: blocked(desk) == 1, seconds=20, what="the erase at the document's lock")
@@ -314,7 +314,7 @@ def test_a_sweep_passes_over_a_document_that_an_erase_is_clearing(desk: Desk) ->
     wait_for_the_grace(desk)
     with desk.ledger.erasing.clearing(desk.version, [document("a")]) as known:
         assert set(known) == {GenerationKey(document("a"), 1), GenerationKey(document("a"), 2)}
-        with desk.ledger.settling.sweeping(desk.version, limit=10) as due:
+        with desk.ledger.settling.sweeping(desk.version, limit=10, max_chunks=1000) as due:
             assert due == [GenerationKey(document("b"), 1)]
 
 

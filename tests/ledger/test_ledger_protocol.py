@@ -22,6 +22,7 @@ from support.ledgers import connect, move_clock
 from support.waiting import wait_for
 
 TENANT, SOURCE = "acme", "manuals"
+NONE = UUID(int=0)  # before every document
 
 
 def document(uri: str) -> UUID:
@@ -319,21 +320,45 @@ def test_an_erased_document_drops_out_at_begin_and_at_publish(desk: Desk) -> Non
 def test_a_generation_is_swept_only_once_the_grace_has_passed(desk: Desk) -> None:
     desk.publish("a")
     desk.publish("a", text="edited")
-    with desk.ledger.settling.sweeping(desk.version, limit=10) as early:
+    with desk.ledger.settling.sweeping(desk.version, limit=10, max_chunks=1000) as early:
         assert early == []
     move_clock(desk.settings, desk.settings.lease_seconds + desk.settings.sweep_grace_seconds + 1)
-    with desk.ledger.settling.sweeping(desk.version, limit=10) as due:
+    with desk.ledger.settling.sweeping(desk.version, limit=10, max_chunks=1000) as due:
         assert due == [GenerationKey(document("a"), 1)]
     assert desk.state("a", 1) == "swept"
-    with desk.ledger.settling.sweeping(desk.version, limit=10) as again:
+    with desk.ledger.settling.sweeping(desk.version, limit=10, max_chunks=1000) as again:
         assert again == []
+
+
+def test_a_page_of_what_is_to_be_settled_or_swept_ends_before_it_has_too_many_chunks(desk: Desk) -> None:
+    plan_id = desk.plan(a=Action.ADD, b=Action.ADD, c=Action.ADD)
+    digests = tuple(ids.text_digest(f"text {number}") for number in range(3))
+    begun = desk.begin(plan_id, *(desk.manifest(uri, text_digests=digests) for uri in "abc"))
+    desk.ledger.batches.verified(desk.batch(plan_id), begun.token)
+    desk.ledger.publishing.publish(plan_id)
+
+    def settle_page(max_chunks: int, *, after: UUID = NONE) -> list[UUID]:
+        page = desk.ledger.settling.to_settle(desk.version, after=after, limit=10, max_chunks=max_chunks)
+        return [row.document_id for row in page]
+
+    every = settle_page(9)
+    assert every == sorted(document(uri) for uri in "abc")
+    assert settle_page(8) == every[:2]
+    assert settle_page(5) == every[:1]
+    assert settle_page(1, after=every[0]) == every[1:2]  # one at least, however many chunks it has
+    assert settle_page(1, after=every[2]) == []
+    desk.publish("a", "b", "c", text="edited")
+    move_clock(desk.settings, desk.settings.lease_seconds + desk.settings.sweep_grace_seconds + 1)
+    for swept in (every[:2], every[2:], []):
+        with desk.ledger.settling.sweeping(desk.version, limit=10, max_chunks=8) as due:
+            assert [key.document_id for key in due] == swept
 
 
 def test_a_sweep_that_fails_in_the_stores_is_due_again(desk: Desk) -> None:
     desk.publish("a")
     desk.publish("a", text="edited")
     move_clock(desk.settings, desk.settings.lease_seconds + desk.settings.sweep_grace_seconds + 1)
-    with pytest.raises(RuntimeError), desk.ledger.settling.sweeping(desk.version, limit=10):
+    with pytest.raises(RuntimeError), desk.ledger.settling.sweeping(desk.version, limit=10, max_chunks=1000):
         raise RuntimeError("the store went away")
     assert desk.state("a", 1) == "replaced"
 
@@ -342,7 +367,7 @@ def test_a_loading_generation_of_an_open_plan_is_never_swept_however_long_it_tak
     plan_id = desk.plan(a=Action.ADD)
     desk.begin(plan_id, desk.manifest("a"))
     move_clock(desk.settings, 1_000_000)
-    with desk.ledger.settling.sweeping(desk.version, limit=10) as due:
+    with desk.ledger.settling.sweeping(desk.version, limit=10, max_chunks=1000) as due:
         assert due == []
 
 

@@ -23,7 +23,7 @@ overwritten (compaction and log rotation are the engine's own); backups.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -38,7 +38,7 @@ from concordance.model import GenerationKey, IndexVersion
 from concordance.operations import telemetry
 from concordance.pipeline.adapters import Adapters
 from concordance.settings import Settings
-from concordance.slices import slices
+from concordance.slices import weighed_slices
 
 # The ledger holds the documents of a page while it is cleared, the graph those of one transaction.
 _PAGE_DOCUMENTS = 100
@@ -182,7 +182,7 @@ def _clear_vectors(erasure: Erasure, adapters: Adapters, settings: Settings) -> 
             continue
         with adapters.ledger.erasing.clearing(version, documents) as known:
             stored = adapters.vectors.generations_of(version, documents)
-            for some in _slices(known, stored.keys()):
+            for some in _slices(known, stored, settings):
                 with fault_points.around("vectors.erase"):
                     adapters.vectors.sweep(version, some, timeout_seconds=settings.call_timeout_seconds)
 
@@ -191,7 +191,7 @@ def _clear_graph(erasure: Erasure, adapters: Adapters, settings: Settings) -> No
     for version, documents in _pages(erasure, adapters.ledger.erasing.kept_versions(), adapters):
         with adapters.ledger.erasing.clearing(version, documents) as known:
             stored = adapters.graph.generations_of(version, documents)
-            for some in _slices(known, stored.keys()):
+            for some in _slices(known, stored, settings):
                 with fault_points.around("graph.erase"):
                     adapters.graph.sweep(version, some, timeout_seconds=settings.call_timeout_seconds)
 
@@ -209,13 +209,17 @@ def _pages(
             yield version, documents
 
 
-def _slices(known: Sequence[GenerationKey], stored: Collection[GenerationKey]) -> Iterator[Sequence[GenerationKey]]:
+def _slices(
+    known: Sequence[GenerationKey], stored: Mapping[GenerationKey, int], settings: Settings
+) -> Iterator[Sequence[GenerationKey]]:
     """What the ledger or the store knows, in pieces; the Document nodes (generation 0) last, after all their chunks.
 
     None when the store holds nothing: a second clearing costs one look a page.
     """
-    keys = {*known, *stored} if stored else set()
-    return slices(sorted(keys, key=lambda key: (key.generation == 0, key)), _GENERATIONS_AT_ONCE)
+    keys = sorted({*known, *stored} if stored else (), key=lambda key: (key.generation == 0, key))
+    return weighed_slices(
+        keys, lambda key: stored.get(key, 0), size=_GENERATIONS_AT_ONCE, heaviest=settings.settle_chunks
+    )
 
 
 def _declared_tenant(scope: Scope, adapters: Adapters) -> str | None:

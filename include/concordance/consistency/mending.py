@@ -9,7 +9,7 @@ the document as a new generation, by the ordinary protocol.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -25,7 +25,7 @@ from concordance.pipeline import originals
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.publish import settle, sweep
 from concordance.settings import Settings
-from concordance.slices import slices
+from concordance.slices import slices, weighed_slices
 
 _PREPARED_AT_ONCE = 500
 _HELD_AT_ONCE = 20
@@ -213,14 +213,21 @@ class Mending:
     def _remove(self, keys: Sequence[GenerationKey], chunk_ids: Sequence[UUID]) -> None:
         seconds = self.settings.call_timeout_seconds
         with fault_points.around("repair.remove"):
-            if keys:
-                self.adapters.vectors.sweep(self.version, keys, timeout_seconds=seconds)
-                self.adapters.graph.sweep(self.version, keys, timeout_seconds=seconds)
+            for some in self._in_transactions(keys):
+                self.adapters.vectors.sweep(self.version, some, timeout_seconds=seconds)
+                self.adapters.graph.sweep(self.version, some, timeout_seconds=seconds)
             if chunk_ids:
                 self.adapters.vectors.remove(self.version, chunk_ids, timeout_seconds=seconds)
                 self.adapters.graph.remove(self.version, chunk_ids, timeout_seconds=seconds)
         self.done["generations of nobody removed"] += len(keys)
         self.done["rows of nobody removed"] += len(chunk_ids)
+
+    def _in_transactions(self, keys: Sequence[GenerationKey]) -> Iterator[Sequence[GenerationKey]]:
+        """What nobody knows may be of any size: the graph tells."""
+        stored = self.adapters.graph.generations_of(self.version, [key.document_id for key in keys]) if keys else {}
+        return weighed_slices(
+            keys, lambda key: stored.get(key, 0), size=_SWEPT_AT_ONCE, heaviest=self.settings.settle_chunks
+        )
 
     def _drop_orphans(self) -> None:
         for _ in range(_MAX_ORPHAN_PAGES):

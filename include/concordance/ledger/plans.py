@@ -357,22 +357,21 @@ def _close_older(cursor: Cursor, names: dict[str, Any]) -> None:
 
 
 def _insert_entries(cursor: Cursor, plan_id: UUID, entries: Sequence[PlanEntry], *, tenant: str, source: str) -> None:
-    rows = [(e.document_id, e.uri, str(e.action), e.base, e.shard, e.made_from, e.changed_at) for e in entries]
-    document_ids, uris, actions, bases, shards, made_from, changed_at = _columns(rows, 7)
+    document_ids = [entry.document_id for entry in entries]
     cursor.execute(
         "INSERT INTO documents (document_id, tenant, source, uri) SELECT document_id, %s, %s, uri FROM "
         "unnest(%s::uuid[], %s::text[]) AS e (document_id, uri) ON CONFLICT (document_id) DO NOTHING",
-        [tenant, source, document_ids, uris],
+        [tenant, source, document_ids, [entry.uri for entry in entries]],
     )
     enter_plan_documents(
         cursor,
         plan_id,
         document_ids=document_ids,
-        actions=actions,
-        bases=bases,
-        shards=shards,
-        made_from=made_from,
-        changed_at=changed_at,
+        actions=[str(entry.action) for entry in entries],
+        bases=[entry.base for entry in entries],
+        shards=[entry.shard for entry in entries],
+        made_from=[entry.made_from for entry in entries],
+        changed_at=[entry.changed_at for entry in entries],
     )
 
 

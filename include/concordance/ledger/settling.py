@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import itemgetter
+from typing import Any
 from uuid import UUID
 
 from concordance.ledger.database import Cursor, Database
 from concordance.ledger.reading import document_row
 from concordance.model import DocumentRow, GenerationKey, IndexVersion
+from concordance.slices import weighed_slices
 
 
 class Settling:
@@ -21,23 +24,25 @@ class Settling:
         self._database = database
         self._grace_seconds = sweep_grace_seconds
 
-    def to_settle(self, version: IndexVersion, *, after: UUID, limit: int) -> list[DocumentRow]:
-        """A page of the current generations that are still dirty, by document id."""
+    def to_settle(self, version: IndexVersion, *, after: UUID, limit: int, max_chunks: int) -> list[DocumentRow]:
+        """A page of the current generations that are still dirty, by document id: the first ones that have at most
+        `max_chunks` together, and one at least."""
 
         def work(cursor: Cursor) -> list[DocumentRow]:
             cursor.execute(
                 "SELECT d.document_id, d.tenant, d.source, d.uri, g.generation, g.title, g.fingerprint, g.access, "
                 "  g.stamp, g.content_digest, ARRAY(SELECT l.kind || ' ' || l.target_id FROM links l "
                 "  WHERE l.index_version = g.index_version AND l.document_id = g.document_id "
-                "  AND l.generation = g.generation ORDER BY 1) "
-                "FROM generations g JOIN documents d USING (document_id) "
-                "WHERE g.index_version = %s AND g.document_id > %s AND g.dirty AND g.state = 'current' "
-                "ORDER BY g.document_id LIMIT %s",
+                "  AND l.generation = g.generation ORDER BY 1), g.chunk_count "
+                # The page first: the documents of all that is dirty are not looked up for each page.
+                "FROM (SELECT * FROM generations WHERE index_version = %s AND document_id > %s AND dirty "
+                "  AND state = 'current' ORDER BY document_id LIMIT %s) g JOIN documents d USING (document_id) "
+                "ORDER BY g.document_id",
                 [version.version, after, limit],
             )
             return [
                 replace(document_row(row[:8]), stamp=row[8], content_digest=row[9], links=tuple(row[10]))
-                for row in cursor
+                for row in _first(cursor.fetchall(), max_chunks)
             ]
 
         return self._database.transact("read what is to be settled", work)
@@ -56,26 +61,28 @@ class Settling:
 
         self._database.transact("mark generations settled", work)
 
-    def to_hide(self, version: IndexVersion, plan_id: UUID | None = None) -> list[GenerationKey]:
-        """Replaced generations (of the plan's deleted documents, if one is given): nothing current stands in their
-        place."""
+    def to_hide(self, version: IndexVersion, plan_id: UUID | None = None) -> dict[GenerationKey, int]:
+        """Replaced generations (of the plan's deleted documents, if one is given), each with the number of its chunks:
+        nothing current stands in their place."""
 
-        def work(cursor: Cursor) -> list[GenerationKey]:
+        def work(cursor: Cursor) -> dict[GenerationKey, int]:
             cursor.execute(
-                "SELECT g.document_id, g.generation FROM generations g WHERE g.index_version = %(version)s "
+                "SELECT g.document_id, g.generation, g.chunk_count FROM generations g "
+                "WHERE g.index_version = %(version)s "
                 "AND g.state = 'replaced' AND g.dirty AND (%(plan)s::uuid IS NULL OR g.document_id IN ("
                 "  SELECT document_id FROM plan_documents WHERE plan_id = %(plan)s AND outcome = 'deleted')) "
                 "AND NOT EXISTS (SELECT 1 FROM generations c WHERE c.index_version = g.index_version "
                 "  AND c.document_id = g.document_id AND c.state = 'current') ORDER BY 1, 2",
                 {"version": version.version, "plan": plan_id},
             )
-            return [GenerationKey(*row) for row in cursor]
+            return {GenerationKey(*key): chunks for *key, chunks in cursor}
 
         return self._database.transact("read what is to be hidden", work)
 
     @contextmanager
-    def sweeping(self, version: IndexVersion, *, limit: int) -> Iterator[list[GenerationKey]]:
-        """Lock and yield generations that can never become current again and that nobody writes or reads any more.
+    def sweeping(self, version: IndexVersion, *, limit: int, max_chunks: int) -> Iterator[list[GenerationKey]]:
+        """Lock and yield generations that can never become current again and that nobody writes or reads any more: at
+        most `limit` that have at most `max_chunks` together, and one at least, if there is one.
 
         The documents' rows stay locked while the caller clears the stores, so that no batch begins one of these
         documents meanwhile: the anchor node that a sweep removes with its last chunk is not the one that a batch has
@@ -84,13 +91,14 @@ class Settling:
         """
         with self._database.locking("sweep generations") as cursor:
             cursor.execute(
-                "SELECT g.document_id, g.generation FROM generations g JOIN documents d USING (document_id) "
+                "SELECT g.document_id, g.generation, g.chunk_count "
+                "FROM generations g JOIN documents d USING (document_id) "
                 "WHERE g.index_version = %s AND g.dirty AND g.state IN ('closed', 'replaced') "
                 "AND clock_timestamp() > greatest(g.writer_until, g.ended_at) + make_interval(secs => %s) "
                 "ORDER BY g.document_id, g.generation LIMIT %s FOR UPDATE OF d, g SKIP LOCKED",
                 [version.version, self._grace_seconds, limit],
             )
-            generations = [GenerationKey(*row) for row in cursor]
+            generations = [GenerationKey(*key) for *key, _ in _first(cursor.fetchall(), max_chunks)]
             yield generations
             names = [*_columns(generations), version.version]
             cursor.execute(
@@ -109,6 +117,11 @@ class Settling:
                 "WHERE g.index_version = %s AND g.document_id = k.document_id AND g.generation = k.generation",
                 names,
             )
+
+
+def _first(rows: list[tuple[Any, ...]], max_chunks: int) -> list[tuple[Any, ...]]:
+    """The first rows whose chunks, the last value of each, are at most so many together; one at least."""
+    return next(weighed_slices(rows, itemgetter(-1), size=len(rows), heaviest=max_chunks), [])
 
 
 def _columns(generations: Sequence[GenerationKey]) -> list[list[object]]:

@@ -96,7 +96,7 @@ def _make(
         max_shards=settings.max_shards,
     )
     counts = _counts(entries, compared, unchanged=compared.unchanged + len(restamped) + unread)
-    content = tables.to_parquet(tables.plan_rows(entries), tables.PLAN)
+    content = tables.table_to_parquet(tables.plan_table(entries))
     expected = forecast(entries, adapters.ledger.runs.measured(request.source))
     reference = PlanReference(
         plan_id=drawn.plan_id,

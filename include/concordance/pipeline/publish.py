@@ -6,7 +6,7 @@ worker: this run's, the next run's, or a later attempt of this one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 import tenacity
@@ -19,7 +19,7 @@ from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.references import PlanReference
 from concordance.pipeline.version import version_of
 from concordance.settings import Settings
-from concordance.slices import slices
+from concordance.slices import weighed_slices
 
 _PAGE_GENERATIONS = 200
 # A sweep holds locks in the graph while it looks for what its generations leave behind.
@@ -45,7 +45,8 @@ def settle(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> 
     """Show every dirty current generation to raw readers of both stores, then unmark it. Returns how many."""
     done, after = 0, UUID(int=0)
     # Page after page: what is settled already, or waits for its sweep, is not passed again for each of them.
-    while documents := adapters.ledger.settling.to_settle(version, after=after, limit=_PAGE_GENERATIONS):
+    page = {"limit": _PAGE_GENERATIONS, "max_chunks": settings.settle_chunks}
+    while documents := adapters.ledger.settling.to_settle(version, after=after, **page):
         generations = [GenerationKey(document.document_id, document.generation) for document in documents]
         with fault_points.around("graph.settle"):
             adapters.graph.settle(version, documents, timeout_seconds=settings.call_timeout_seconds)
@@ -73,10 +74,14 @@ def _await_swap(publish: Callable[[UUID], None], settings: Settings) -> Callable
 
 
 def hide(
-    version: IndexVersion, generations: Sequence[GenerationKey], *, adapters: Adapters, settings: Settings
+    version: IndexVersion, generations: Mapping[GenerationKey, int], *, adapters: Adapters, settings: Settings
 ) -> None:
-    """Take what was deleted out of the raw views at once; it is swept after the grace."""
-    for page in slices(generations, _PAGE_GENERATIONS):
+    """Take what was deleted, each with the number of its chunks, out of the raw views at once; it is swept after the
+    grace."""
+    pages = weighed_slices(
+        generations, generations.__getitem__, size=_PAGE_GENERATIONS, heaviest=settings.settle_chunks
+    )
+    for page in pages:
         with fault_points.around("graph.settle"):
             adapters.graph.hide(version, page, timeout_seconds=settings.call_timeout_seconds)
         with fault_points.around("vectors.settle"):
@@ -90,7 +95,8 @@ def sweep(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> i
     """
     swept = 0
     for _ in range(_MAX_SWEEP_PAGES):
-        with adapters.ledger.settling.sweeping(version, limit=_SWEPT_AT_ONCE) as generations:
+        at_once = {"limit": _SWEPT_AT_ONCE, "max_chunks": settings.settle_chunks}
+        with adapters.ledger.settling.sweeping(version, **at_once) as generations:
             if not generations:
                 break
             with fault_points.around("vectors.sweep"):

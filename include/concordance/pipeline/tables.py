@@ -136,21 +136,15 @@ def whole_documents(slices: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         yield held
 
 
-def plan_rows(entries: Sequence[PlanEntry]) -> list[dict[str, Any]]:
-    return [
-        {
-            "document_id": str(entry.document_id),
-            "uri": entry.uri,
-            "action": str(entry.action),
-            "base": entry.base,
-            "stamp": entry.stamp,
-            "size_bytes": entry.size_bytes,
-            "shard": entry.shard,
-            "made_from": entry.made_from,
-            "is_carried": entry.is_carried,
-        }
-        for entry in entries
-    ]
+def plan_table(entries: Sequence[PlanEntry]) -> pa.Table:
+    """The plan's rows, made a column at a time: a dict for each entry would be most of the memory of a large plan."""
+    texts = ("document_id", "action")
+
+    def column(name: str) -> list[Any]:
+        values = [getattr(entry, name) for entry in entries]
+        return [str(value) for value in values] if name in texts else values
+
+    return pa.table([pa.array(column(field.name), type=field.type) for field in PLAN], schema=PLAN)
 
 
 def plan_entries(content: bytes, *, shard: int) -> list[PlanEntry]:

@@ -226,7 +226,7 @@ def _plan(
     )
     with fault_points.around("plan.draw"):
         drawn = adapters.ledger.plans.draw(run_id=run_id, source=source, scope="", version=version)
-    content = tables.to_parquet(tables.plan_rows(entries), tables.PLAN)
+    content = tables.table_to_parquet(tables.plan_table(entries))
     counts = _counts(entries)
     reference = PlanReference(
         plan_id=drawn.plan_id,

@@ -61,6 +61,12 @@ class StoreSettings(BaseModel):
     source_lease_seconds: float = Field(300, ge=1, le=86_400)
     reader_timeout_seconds: float = Field(30, ge=0.5, le=600)
     sweep_grace_seconds: float = Field(600, ge=1, le=86_400)
+    settle_chunks: int = Field(
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="that one transaction shows, hides or sweeps, at most; a document that has more is one alone",
+    )
     stale_after_seconds: float = Field(
         86_400,
         ge=1,
