@@ -41,6 +41,8 @@ from support.trials import RecordTrials
 
 SEEDS = trials.seeds(3, full=200)
 SECONDS = 60
+# All documents in one batch, which one thread takes through all its steps: a halt knows it by its name.
+ONE_BATCH = {"batch_chunks": 1000, "load_lanes": 1}
 # Where an attempt may stand still while another takes its batch over.
 STOPS = (
     "batch.begin.after",
@@ -85,8 +87,7 @@ def attempts() -> Iterator[Callable[[str], ThreadPoolExecutor]]:
 
 @pytest.fixture
 def shelf(stack: Settings, ledger: Ledger, tmp_path: Path) -> Shelf:
-    # One batch holds them all.
-    return make_shelf(stack, tmp_path, documents=4, batch_chunks=1000)
+    return make_shelf(stack, tmp_path, documents=4, **ONE_BATCH)
 
 
 def _plan(run_id: str, adapters: Adapters) -> tuple[PlanReference, ShardReference]:
@@ -228,7 +229,7 @@ def test_what_a_zombie_writes_after_its_rows_were_swept_is_found_and_removed(
 ) -> None:
     """A request that no limit of ours held up, by a clock of its own: rows appear that the ledger knows as swept."""
     del ledger
-    shelf = make_shelf(stack, tmp_path, documents=4, batch_chunks=1000, lease_seconds=60, sweep_grace_seconds=61)
+    shelf = make_shelf(stack, tmp_path, documents=4, **ONE_BATCH, lease_seconds=60, sweep_grace_seconds=61)
     with shelf.adapters(parser) as adapters, attempts() as start:
         run_ungated("first", adapters=adapters)
         zombies = start("zombie")

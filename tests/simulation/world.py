@@ -70,8 +70,9 @@ _LOCKED = ("vectors.sweep", "graph.sweep", "generation.swept.before", "vectors.e
 
 def quick_settings(settings: Settings) -> Settings:
     """Small chunks, no waiting between the attempts of one call, and one thread for each attempt."""
-    small = {"retry_wait_seconds": 0.0, "chunk_min_tokens": 16, "chunk_max_tokens": 40, "read_ahead_documents": 0}
-    return settings.model_copy(update={**small, **KEPT_SHORTLY})
+    small = {"retry_wait_seconds": 0.0, "chunk_min_tokens": 16, "chunk_max_tokens": 40}
+    alone = {"read_ahead_documents": 0, "load_lanes": 1}
+    return settings.model_copy(update={**small, **alone, **KEPT_SHORTLY})
 
 
 class Killed(BaseException):

@@ -38,6 +38,7 @@ class SmallHouse:
                 "retry_wait_seconds": 0.0,
                 "chunk_min_tokens": 16,
                 "chunk_max_tokens": 40,
+                "load_lanes": 1,
                 "swap_patience_seconds": 0,
             }
         )

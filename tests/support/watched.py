@@ -96,7 +96,7 @@ def small_house(
     graph, vectors = Watched(MemoryGraph()), Watched(MemoryVectors())
     # One thread: what a seed decides while documents are read must come in one order.
     small = {"chunk_min_tokens": 16, "chunk_max_tokens": 40, "batch_chunks": 3}
-    quick = settings.model_copy(update={**small, "retry_wait_seconds": 0.0, "read_ahead_documents": 0})
+    quick = settings.model_copy(update={**small, "retry_wait_seconds": 0.0, "read_ahead_documents": 0, "load_lanes": 1})
     adapters = memory_adapters(
         ledger, quick, parser, source=shelf, graph=graph, vectors=vectors, staging=f"file://{staging}"
     )

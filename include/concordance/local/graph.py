@@ -118,6 +118,8 @@ def serve(data: Path, *, bolt_port: int, http_port: int, heap_bytes: int) -> Non
                 "-Djava.net.preferIPv4Stack=true",
                 "-XX:-UsePerfData",
                 "-XX:+ExitOnOutOfMemoryError",
+                # The optimising compiler would take a core of few for longer than a local index is written.
+                "-XX:TieredStopAtLevel=1",
             ],
         },
     )

@@ -74,7 +74,10 @@ class StoreSettings(BaseModel):
         description="rows that could be swept for so long, and artefacts that nothing refers to, make a verify unsound",
     )
     load_lanes: int = Field(
-        1, ge=1, le=2, description="2: a batch goes into the graph beside the vectors of the one before it"
+        2,
+        ge=1,
+        le=2,
+        description="2: a batch goes into the graph beside the vectors of the one before; 1: after them",
     )
     write_answer_seconds: float = Field(
         1, ge=0.05, le=60, description="what one request of a write should take: requests grow and shrink to it"
