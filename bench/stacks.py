@@ -1,4 +1,4 @@
-"""The stores that a room measures on: running, empty, and gone with the block; with the times of a deployment."""
+"""The stores that a room measures on: running, empty, and gone with the block; with what a deployment has."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ from concordance.operations.logs import configure_logs
 from concordance.settings import Settings
 from support.stacks import running, stack_settings
 
-# Long enough for the largest request of a bench on a machine that has other work.
-_TIMES = {"lease_seconds": 120, "call_timeout_seconds": 60, "sweep_grace_seconds": 600}
+# Times for the largest request of a bench on a machine that has other work; memory as it is shipped.
+_DEPLOYED = {
+    "lease_seconds": 120,
+    "call_timeout_seconds": 60,
+    "sweep_grace_seconds": 600,
+    "graph_heap_bytes": Settings.model_fields["graph_heap_bytes"].default,
+}
 
 
 def files(folder: Path, source: str) -> str:
@@ -46,7 +51,7 @@ def stack(
                 f'[[source]]\nname = "{source}"\ntenant = "bench"\n{declared(folder, source)}' for source in sources
             )
         )
-        given = {"embedding_backend": "hash", **_TIMES, **overrides}
+        given = {"embedding_backend": "hash", **_DEPLOYED, **overrides}
         settings = stack_settings(folder / "state", sources_file=folder / "sources.toml", **given)
         with running(settings, programs=programs) as up:
             migrate(up.effective_ledger_url, up.ledger_password.get_secret_value())
