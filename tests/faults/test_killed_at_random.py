@@ -47,7 +47,7 @@ def _batches(shelf: Shelf) -> dict[UUID, tuple[str, int]]:
 
 
 @pytest.mark.timeout(3600)
-def test_workers_killed_at_any_moment_lose_no_verified_batch_and_redo_at_most_one(
+def test_workers_killed_at_any_moment_lose_no_verified_batch_and_redo_at_most_one_a_lane(
     shelf: Shelf, workers: Nursery, record_trials: RecordTrials
 ) -> None:
     begun = time.monotonic()
@@ -78,13 +78,14 @@ def test_workers_killed_at_any_moment_lose_no_verified_batch_and_redo_at_most_on
 
 
 def _check_what_is_redone(shelf: Shelf, workers: Nursery, killed: str, finish: str) -> None:
-    """What was verified is not begun again by the same run, and of what was begun at most one batch was not."""
+    """What was verified is not begun again by the same run, and of what was begun at most one batch a lane was not."""
+    lanes = shelf.settings.load_lanes
     at_the_kill = _batches(shelf)
     unfinished = [batch_id for batch_id, (state, _) in at_the_kill.items() if state == "intent"]
-    assert len(unfinished) <= 1, "a worker had more than one batch in flight"
+    assert len(unfinished) <= lanes, "a worker had more than one batch a lane in flight"
     assert workers.start(shelf.settings_file, finish).exit_code() == 0, f"{finish} after the kill of {killed}"
     after = _batches(shelf)
     verified = {batch_id for batch_id, (state, _) in at_the_kill.items() if state == "verified"}
     assert all(after[batch_id] == at_the_kill[batch_id] for batch_id in verified), "a verified batch was begun again"
     redone = [batch_id for batch_id, (_, token) in at_the_kill.items() if after[batch_id][1] > token]
-    assert len(redone) <= 1, "more than one batch was redone after one kill"
+    assert len(redone) <= lanes, "more than one batch a lane was redone after one kill"
