@@ -1,4 +1,5 @@
-"""F01 with two lanes: a load whose batches overlap is struck at each of its points; the next attempt makes it good."""
+"""F01 with two lanes: a run whose batches, and pages of publish, overlap is struck at each point; the next makes it good.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from support.ledgers import connect, unflushed
 from support.strikes import STRIKES, Strike, a_kill, a_lost_answer, struck_at
 from support.trials import is_full
 
-LOADING = fault_points.points_of(
+OVERLAPPING = fault_points.points_of(
     "batch.begin",
     "graph.write",
     "graph.links",
@@ -24,6 +25,9 @@ LOADING = fault_points.points_of(
     "batch.reject",
     "batch.verified",
     "batch.release",
+    "graph.settle",
+    "vectors.settle",
+    "generation.settled",
 )
 DOCUMENTS = tuple(f"gamma/{number}" for number in range(5))
 
@@ -36,8 +40,8 @@ def _unflushed(stack: Settings) -> Iterator[None]:
 
 @pytest.fixture
 def world(ledger: Ledger, stack: Settings, parser: Parser) -> Iterator[World]:
-    """Every document is a batch of its own, and two batches are under way at once."""
-    settings = quick_settings(stack).model_copy(update={"batch_chunks": 1, "load_lanes": 2})
+    """Every document is a batch of its own, and a page of publish; two of them are under way at once."""
+    settings = quick_settings(stack).model_copy(update={"batch_chunks": 1, "settle_chunks": 1, "load_lanes": 2})
     with World(ledger, settings, seed=1, parser=parser).turning() as world:
         yield world
 
@@ -49,8 +53,8 @@ def _edit(world: World, edition: str) -> None:
 
 
 @pytest.mark.fault("F01", engine="memory")
-@struck_at(LOADING, strikes=STRIKES if is_full() else (a_kill, a_lost_answer))
-def test_a_load_in_two_lanes_struck_at_this_point_is_made_good_by_the_next_attempt(
+@struck_at(OVERLAPPING, strikes=STRIKES if is_full() else (a_kill, a_lost_answer))
+def test_a_run_in_two_lanes_struck_at_this_point_is_made_good_by_the_next_attempt(
     world: World, point: str, strike: Strike
 ) -> None:
     _edit(world, "one")

@@ -19,6 +19,10 @@ from concordance.ledger.freshness import enter_plan_documents
 from concordance.ledger.leases import give_back
 from concordance.ledger.quarantine import quarantine_rows
 from concordance.model import IndexVersion, PlanEntry, Rejection
+from concordance.slices import slices
+
+# What one statement is sent: a plan of a million documents is not held once more on its way.
+_ENTERED_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,8 @@ class Plans:
             names = {"source": source, "number": number, "s": scope, "version": version}
             _refuse_if_newer(cursor, names)
             _close_older(cursor, names)
-            _insert_entries(cursor, plan_id, entries, tenant=tenant, source=source)
+            for some in slices(entries, _ENTERED_AT_ONCE):
+                _insert_entries(cursor, plan_id, some, tenant=tenant, source=source)
             cursor.execute(
                 "UPDATE generations g SET stamp = r.stamp, is_stale = false FROM "
                 "unnest(%s::uuid[], %s::bigint[], %s::text[]) AS r (document_id, generation, stamp) "

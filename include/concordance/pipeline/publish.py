@@ -6,16 +6,17 @@ worker: this run's, the next run's, or a later attempt of this one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from uuid import UUID
 
 import tenacity
 
 from concordance import fault_points
 from concordance.errors import Leased
-from concordance.model import GenerationKey, IndexVersion
+from concordance.model import DocumentRow, GenerationKey, IndexVersion
 from concordance.operations import telemetry
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.lanes import in_lanes
 from concordance.pipeline.references import PlanReference
 from concordance.pipeline.version import version_of
 from concordance.settings import Settings
@@ -42,20 +43,36 @@ def publish(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> d
 
 
 def settle(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> int:
-    """Show every dirty current generation to raw readers of both stores, then unmark it. Returns how many."""
-    done, after = 0, UUID(int=0)
-    # Page after page: what is settled already, or waits for its sweep, is not passed again for each of them.
-    page = {"limit": _PAGE_GENERATIONS, "max_chunks": settings.settle_chunks}
-    while documents := adapters.ledger.settling.to_settle(version, after=after, **page):
-        generations = [GenerationKey(document.document_id, document.generation) for document in documents]
+    """Show every dirty current generation to raw readers of both stores, then unmark it. Returns how many.
+
+    Page by page, each in the graph first; with two lanes the next page goes into the graph beside the vectors of the
+    one before.
+    """
+
+    def pages() -> Iterator[list[DocumentRow]]:
+        # What is settled already, or waits for its sweep, is not passed again for each page.
+        after = UUID(int=0)
+        at_once = {"limit": _PAGE_GENERATIONS, "max_chunks": settings.settle_chunks}
+        while documents := adapters.ledger.settling.to_settle(version, after=after, **at_once):
+            after = documents[-1].document_id
+            yield documents
+
+    def in_graph(documents: list[DocumentRow]) -> list[GenerationKey]:
         with fault_points.around("graph.settle"):
             adapters.graph.settle(version, documents, timeout_seconds=settings.call_timeout_seconds)
+        return [GenerationKey(document.document_id, document.generation) for document in documents]
+
+    def in_vectors(generations: list[GenerationKey]) -> int:
         with fault_points.around("vectors.settle"):
             adapters.vectors.settle(version, generations, timeout_seconds=settings.call_timeout_seconds)
         with fault_points.around("generation.settled"):
             adapters.ledger.settling.settled(version, generations)
-        done, after = done + len(generations), documents[-1].document_id
-    return done
+        return len(generations)
+
+    def stays_dirty(generations: list[GenerationKey], error: BaseException) -> None:
+        """Nothing was taken that somebody waits for: the ledger still names the page, and the next settle does it."""
+
+    return sum(in_lanes(pages(), in_graph, in_vectors, lanes=settings.load_lanes, abandon=stays_dirty))
 
 
 def _await_swap(publish: Callable[[UUID], None], settings: Settings) -> Callable[[UUID], None]:

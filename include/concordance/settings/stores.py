@@ -77,7 +77,7 @@ class StoreSettings(BaseModel):
         2,
         ge=1,
         le=2,
-        description="2: a batch goes into the graph beside the vectors of the one before; 1: after them",
+        description="2: a batch (in publish a page) goes into the graph beside the vectors of the last one; 1: after",
     )
     write_answer_seconds: float = Field(
         1, ge=0.05, le=60, description="what one request of a write should take: requests grow and shrink to it"
