@@ -8,6 +8,8 @@ something. `bench/scale.py` starts this and says what the figures mean.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import sys
 import threading
@@ -19,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
 from bench.corpora import document
 from bench.stacks import stack
 
@@ -46,6 +49,7 @@ SOURCES = ("notes", "books")
 # What `bench.corpora.document` makes of so many paragraphs is as many chunks, and one for 150 more; of two it is one.
 _NOTE_PARAGRAPHS, _BOOK_PARAGRAPHS = 3, 2500
 _NOTES_A_FOLDER = 1000
+_SHARD_BYTES = 4_500_000
 _BLOCK_BYTES = 512
 _SIZES = """
 SELECT relname, pg_table_size(relid), pg_indexes_size(relid) FROM pg_stat_user_tables
@@ -149,7 +153,9 @@ def _stack(folder: Path, stores: str) -> Iterator[tuple[Settings, Adapters]]:
             vectors_timeout_seconds=120,
             ledger_timeout_seconds=60,
             sweep_grace_seconds=1200,
-            # So that a shard is as large at each size: what a task holds in memory is about one.
+            # A shard is as large at each size, the smallest one included: what a task holds in memory is about one.
+            shard_bytes=_SHARD_BYTES,
+            build_shard_bytes=_SHARD_BYTES,
             max_shards=512,
             build_max_shards=512,
         ) as (up, _),
@@ -256,7 +262,12 @@ def _folder_bytes(folder: Path) -> int:
 
 
 def _forget_peak() -> None:
-    """The next peak is one of what follows, where the system can forget the last one (Linux)."""
+    """The next peak is one of what follows, where the system can forget the last one and take back what is free (Linux
+    with glibc): a task has a process of its own, in which no stage has left anything."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 RUN_EFFECTS = (
+    "index.schema",
     "index.create",
     "index.prepare",
     "index.live",

@@ -73,6 +73,7 @@ BEFORE = {
     "vectors.sweep": everything_at_once,
     "graph.sweep": everything_at_once,
     "generation.swept": everything_at_once,
+    "index.schema": the_first_run_of_all,
     "index.create": the_first_run_of_all,
     "index.prepare": the_first_run_of_all,
     "index.live": the_first_run_of_all,

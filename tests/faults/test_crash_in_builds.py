@@ -30,7 +30,8 @@ GATE = points_of("vectors.hnsw")
 HOLDS = points_of("publishing.hold", "publishing.go")
 # What a build passes of a run.
 PASSED = points_of(
-    *("index.create", "index.prepare", "index.point", "plan.draw", "artefact.put", "reference.put", "plan.make"),
+    *("index.schema", "index.create", "index.prepare", "index.point"),
+    *("plan.draw", "artefact.put", "reference.put", "plan.make"),
     *("batch.begin", "graph.write", "graph.links", "vectors.upsert", "batch.verified", "run.publish"),
     *("graph.settle", "vectors.settle", "generation.settled", "run.finish"),
 )

@@ -1,5 +1,4 @@
-"""F01 with two lanes: a run whose batches, and pages of publish, overlap is struck at each point; the next makes it good.
-"""
+"""F01 with two lanes: a run whose batches, and pages, overlap is struck at each point; the next one makes it good."""
 
 from __future__ import annotations
 

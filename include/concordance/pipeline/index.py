@@ -127,7 +127,8 @@ def canaries_of(version: IndexVersion, adapters: Adapters) -> Canaries | None:
 def _first(adapters: Adapters, settings: Settings) -> IndexVersion:
     version = adapters.ledger.versions.building()
     if version is None:
-        frozen = freeze(adapters, settings)
+        # The graph makes its schema meanwhile: that depends on nothing of what is frozen.
+        _, frozen = _at_once(lambda: _prepare_graph(adapters), lambda: freeze(adapters, settings), settings=settings)
         with fault_points.around("index.create"):
             version = adapters.ledger.versions.create(
                 index_settings(frozen, adapters, settings), frozen.as_json(), is_first=True
@@ -151,10 +152,15 @@ def index_settings(frozen: Frozen, adapters: Adapters, settings: Settings) -> In
 
 def prepare(version: IndexVersion, adapters: Adapters) -> None:
     """Both stores take rows of the version from here on; the graph keeps what is frozen with it."""
+    _prepare_graph(adapters)
     with fault_points.around("index.prepare"):
-        adapters.graph.prepare()
         adapters.vectors.prepare(version)
         adapters.graph.describe(version, describe(version, adapters.ledger.versions.frozen(version)))
+
+
+def _prepare_graph(adapters: Adapters) -> None:
+    with fault_points.around("index.schema"):
+        adapters.graph.prepare()
 
 
 def describe(version: IndexVersion, frozen: Any) -> str:
@@ -184,13 +190,28 @@ def freeze(adapters: Adapters, settings: Settings, *, beside: IndexVersion | Non
     `beside`: the version that vectors are copied from where it has the same model. Its canaries are taken over then:
     what is encoded from now on must agree with vectors that were encoded long ago.
     """
-    blocks = _of_each_source(adapters, lambda source: recurring_blocks(_sample(source, adapters.parser, settings)))
-    canaries = None
+    kept = None
     if beside is not None and beside.settings.model == adapters.embedder.fingerprint:
-        canaries = canaries_of(beside, adapters)
-    return Frozen(
-        gazetteer_of(adapters, settings), frozenset().union(*blocks), canaries or Canaries.of(adapters.embedder)
+        kept = canaries_of(beside, adapters)
+    (names, blocks), canaries = _at_once(
+        lambda: (gazetteer_of(adapters, settings), boilerplate_of(adapters, settings)),
+        lambda: kept or Canaries.of(adapters.embedder),
+        settings=settings,
     )
+    return Frozen(names, blocks, canaries)
+
+
+def _at_once(*jobs: Callable[[], Any], settings: Settings) -> list[Any]:
+    """What the jobs give, each in a thread of its own; one after the other where nothing is read ahead."""
+    count = len(jobs) if settings.read_ahead_documents else 0
+    with contextlib.closing(ahead(lambda job: job(), jobs, count=count, threads=len(jobs))) as done:
+        return list(done)
+
+
+def boilerplate_of(adapters: Adapters, settings: Settings) -> frozenset[str]:
+    """Digests of blocks that recur so often in the declared sources now that they are no content."""
+    blocks = _of_each_source(adapters, lambda source: recurring_blocks(_sample(source, adapters.parser, settings)))
+    return frozenset().union(*blocks)
 
 
 def gazetteer_of(adapters: Adapters, settings: Settings) -> Gazetteer:
