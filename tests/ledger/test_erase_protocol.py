@@ -287,7 +287,7 @@ def test_a_quarantine_that_comes_after_the_erase_leaves_no_row(desk: Desk) -> No
 
 def test_a_settle_that_comes_after_the_erase_does_not_take_it_off_the_dirty_list(desk: Desk) -> None:
     desk.publish("a")
-    (row,) = desk.ledger.settling.to_settle(desk.version, after=UUID(int=0), limit=10, max_chunks=1000)
+    ((row,),) = desk.ledger.settling.to_settle(desk.version, limit=10, max_chunks=1000)
     erase(desk, "a")
     desk.ledger.settling.settled(desk.version, [GenerationKey(row.document_id, row.generation)])
     with desk.ledger.snapshot() as snapshot:

@@ -22,7 +22,6 @@ from support.ledgers import connect, move_clock
 from support.waiting import wait_for
 
 TENANT, SOURCE = "acme", "manuals"
-NONE = UUID(int=0)  # before every document
 
 
 def document(uri: str) -> UUID:
@@ -337,16 +336,15 @@ def test_a_page_of_what_is_to_be_settled_or_swept_ends_before_it_has_too_many_ch
     desk.ledger.batches.verified(desk.batch(plan_id), begun.token)
     desk.ledger.publishing.publish(plan_id)
 
-    def settle_page(max_chunks: int, *, after: UUID = NONE) -> list[UUID]:
-        page = desk.ledger.settling.to_settle(desk.version, after=after, limit=10, max_chunks=max_chunks)
-        return [row.document_id for row in page]
+    def pages(max_chunks: int) -> list[list[UUID]]:
+        found = desk.ledger.settling.to_settle(desk.version, limit=10, max_chunks=max_chunks)
+        return [[row.document_id for row in page] for page in found]
 
-    every = settle_page(9)
+    (every,) = pages(9)
     assert every == sorted(document(uri) for uri in "abc")
-    assert settle_page(8) == every[:2]
-    assert settle_page(5) == every[:1]
-    assert settle_page(1, after=every[0]) == every[1:2]  # one at least, however many chunks it has
-    assert settle_page(1, after=every[2]) == []
+    assert pages(8) == [every[:2], every[2:]]
+    assert pages(5) == [[each] for each in every]
+    assert pages(1) == pages(5)  # one at least, however many chunks it has
     desk.publish("a", "b", "c", text="edited")
     move_clock(desk.settings, desk.settings.lease_seconds + desk.settings.sweep_grace_seconds + 1)
     for swept in (every[:2], every[2:], []):

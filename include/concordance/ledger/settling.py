@@ -18,32 +18,46 @@ from concordance.ledger.reading import document_row
 from concordance.model import DocumentRow, GenerationKey, IndexVersion
 from concordance.slices import weighed_slices
 
+# The page first: the documents of all that is dirty are not looked up for each page.
+_DIRTY_AFTER = """
+SELECT d.document_id, d.tenant, d.source, d.uri, g.generation, g.title, g.fingerprint, g.access, g.stamp,
+       g.content_digest,
+       ARRAY(SELECT l.kind || ' ' || l.target_id FROM links l WHERE l.index_version = g.index_version
+             AND l.document_id = g.document_id AND l.generation = g.generation ORDER BY 1),
+       g.batch_id, g.chunk_count
+FROM (SELECT * FROM generations WHERE index_version = %s AND (batch_id, document_id) > (%s, %s) AND dirty
+      AND state = 'current' ORDER BY batch_id, document_id LIMIT %s) g
+JOIN documents d USING (document_id)
+ORDER BY g.batch_id, g.document_id
+"""
+
 
 class Settling:
     def __init__(self, database: Database, *, sweep_grace_seconds: float) -> None:
         self._database = database
         self._grace_seconds = sweep_grace_seconds
 
-    def to_settle(self, version: IndexVersion, *, after: UUID, limit: int, max_chunks: int) -> list[DocumentRow]:
-        """A page of the current generations that are still dirty, by document id: the first ones that have at most
-        `max_chunks` together, and one at least."""
+    def to_settle(self, version: IndexVersion, *, limit: int, max_chunks: int) -> Iterator[list[DocumentRow]]:
+        """The current generations that are still dirty, page by page, each page read when it is asked for: at most
+        `limit` that have at most `max_chunks` together, and one at least.
 
-        def work(cursor: Cursor) -> list[DocumentRow]:
-            cursor.execute(
-                "SELECT d.document_id, d.tenant, d.source, d.uri, g.generation, g.title, g.fingerprint, g.access, "
-                "  g.stamp, g.content_digest, ARRAY(SELECT l.kind || ' ' || l.target_id FROM links l "
-                "  WHERE l.index_version = g.index_version AND l.document_id = g.document_id "
-                "  AND l.generation = g.generation ORDER BY 1), g.chunk_count "
-                # The page first: the documents of all that is dirty are not looked up for each page.
-                "FROM (SELECT * FROM generations WHERE index_version = %s AND document_id > %s AND dirty "
-                "  AND state = 'current' ORDER BY document_id LIMIT %s) g JOIN documents d USING (document_id) "
-                "ORDER BY g.document_id",
-                [version.version, after, limit],
-            )
-            return [
+        Batch by batch, because what was loaded together lies together in the stores; what was passed is not passed
+        again, settled or not.
+        """
+        passed = [UUID(int=0), UUID(int=0)]
+        while page := _first(self._dirty_after(version, passed, limit), max_chunks):
+            passed = [page[-1][-2], page[-1][0]]
+            yield [
                 replace(document_row(row[:8]), stamp=row[8], content_digest=row[9], links=tuple(row[10]))
-                for row in _first(cursor.fetchall(), max_chunks)
+                for row in page
             ]
+
+    def _dirty_after(self, version: IndexVersion, passed: list[UUID], limit: int) -> list[tuple[Any, ...]]:
+        """Rows of what is to be settled behind this batch and document, which end with batch and number of chunks."""
+
+        def work(cursor: Cursor) -> list[tuple[Any, ...]]:
+            cursor.execute(_DIRTY_AFTER, [version.version, *passed, limit])
+            return cursor.fetchall()
 
         return self._database.transact("read what is to be settled", work)
 

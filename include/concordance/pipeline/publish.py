@@ -6,7 +6,7 @@ worker: this run's, the next run's, or a later attempt of this one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from uuid import UUID
 
 import tenacity
@@ -49,14 +49,6 @@ def settle(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> 
     one before.
     """
 
-    def pages() -> Iterator[list[DocumentRow]]:
-        # What is settled already, or waits for its sweep, is not passed again for each page.
-        after = UUID(int=0)
-        at_once = {"limit": _PAGE_GENERATIONS, "max_chunks": settings.settle_chunks}
-        while documents := adapters.ledger.settling.to_settle(version, after=after, **at_once):
-            after = documents[-1].document_id
-            yield documents
-
     def in_graph(documents: list[DocumentRow]) -> list[GenerationKey]:
         with fault_points.around("graph.settle"):
             adapters.graph.settle(version, documents, timeout_seconds=settings.call_timeout_seconds)
@@ -72,7 +64,8 @@ def settle(version: IndexVersion, *, adapters: Adapters, settings: Settings) -> 
     def stays_dirty(generations: list[GenerationKey], error: BaseException) -> None:
         """Nothing was taken that somebody waits for: the ledger still names the page, and the next settle does it."""
 
-    return sum(in_lanes(pages(), in_graph, in_vectors, lanes=settings.load_lanes, abandon=stays_dirty))
+    pages = adapters.ledger.settling.to_settle(version, limit=_PAGE_GENERATIONS, max_chunks=settings.settle_chunks)
+    return sum(in_lanes(pages, in_graph, in_vectors, lanes=settings.load_lanes, abandon=stays_dirty))
 
 
 def _await_swap(publish: Callable[[UUID], None], settings: Settings) -> Callable[[UUID], None]:
