@@ -10,8 +10,8 @@ compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from bench.figures import Figure
@@ -75,21 +75,23 @@ def release(history: Sequence[Record], label: str) -> list[Record]:
 def compare(now: Record, runs: Sequence[Record]) -> list[Change]:
     """The figures that both have, in their order now, and those with a bound that a room has lost. Runs of a release on
     other machines are left out."""
-    before = [record.figures() for record in runs if record.machine == now.machine]
+    here = [record for record in runs if record.machine == now.machine]
+    before = [record.figures() for record in here]
     changes = (
         _change(name, figure, [run[name] for run in before if name in run]) for name, figure in now.figures().items()
     )
-    return [change for change in changes if change is not None] + _gone(now, before)
+    return [change for change in changes if change is not None] + _gone(now, here)
 
 
-def _gone(now: Record, runs: Sequence[Mapping[str, Figure]]) -> list[Change]:
-    """What the newest run promised of a room that was measured now without a fault, and that is not there."""
-    measured, told = tuple(f"{room.name}: " for room in now.rooms if not room.error), now.figures()
-    promised = {name: figure for run in runs[-1:] for name, figure in run.items() if figure.promise is not None}
+def _gone(now: Record, runs: Sequence[Record]) -> list[Change]:
+    """What the newest run with that room promised of a room that was measured now without a fault, and is not there."""
+    newest = {room.name: room for run in runs for room in run.rooms}
+    measured = tuple(newest[room.name] for room in now.rooms if not room.error and room.name in newest)
+    told = now.figures()
     return [
         Change(name, math.nan, figure.value, figure.unit, *(math.nan,) * 3, has_lost_its_bound=False)
-        for name, figure in promised.items()
-        if name.startswith(measured) and name not in told
+        for name, figure in replace(now, rooms=measured).figures().items()
+        if figure.promise is not None and name not in told
     ]
 
 

@@ -1,8 +1,8 @@
 """What one run of the bench found, as JSON: `bench.json` of the last run, and a line in `bench/history.jsonl` for each
 that was recorded.
 
-Several lines with one label are one release, measured more than once: together they say how much its figures move from
-day to day, which the samples of one run do not.
+Several lines with one label are one release: measured in parts, for all rooms together take hours, or more than once,
+and then they say how much its figures move from day to day, which the samples of one run do not.
 """
 
 from __future__ import annotations

@@ -104,8 +104,7 @@ def refusal(parser: Parser, document: RawDocument) -> Reason:
 
 
 def child_of(parser: Parser) -> int:
-    pid = parser.child_pid
-    assert pid is not None
+    (pid,) = parser.child_pids
     return pid
 
 

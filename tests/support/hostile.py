@@ -148,8 +148,7 @@ class Reader:
         return "\n".join(chunk.text for chunk in chunks)
 
     def _assert_within_limits(self) -> None:
-        pid = self.parser.child_pid
-        if pid is not None:
+        for pid in self.parser.child_pids:
             assert peak_bytes(pid) < self.settings.parser_memory_bytes + _LIBRARY_BYTES
 
 

@@ -151,6 +151,10 @@ def test_a_promise_that_its_room_does_not_tell_any_more_is_a_fault() -> None:
     (fault,) = faults_of(now, [change])
     assert fault.startswith("pipeline: pipeline / bare loop is not told any more: nothing x, ")
     assert "**is not told any more**" in pages.page(now, [change], against="1.0", plots=())
+    # The release may have been recorded in parts, this room before the last of them.
+    other = replace(before, rooms=(Room("cold", (told,), 3.0, (0.1, 1.9)),))
+    (again,) = compare(now, [before, other])
+    assert (again.name, again.is_gone) == (change.name, True)
     # A room that failed says so itself, and one that was not asked has nothing to tell.
     assert compare(record(told, error="MemoryError"), [before]) == compare(replace(now, rooms=()), [before]) == []
 

@@ -72,9 +72,9 @@ class Parser:
         return self._children[0].restrictions
 
     @property
-    def child_pid(self) -> int | None:
-        """The process id of the first child, while it runs."""
-        return self._children[0].pid
+    def child_pids(self) -> tuple[int, ...]:
+        """The process ids of the children that run."""
+        return tuple(child.pid for child in self._children if child.pid is not None)
 
     def parse(self, raw: RawDocument) -> ParsedDocument:
         """The document as Markdown. Raises `PoisonDocument` with a `Reason`; the parser can be used on."""
