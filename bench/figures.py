@@ -28,6 +28,10 @@ class Figure:
     bound: str = ""
     samples: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.promise and self.promise[0] not in _COMPARISONS:
+            raise ValueError(f"the bound {self.bound!r} of {self.name!r} is none: <=, >= or == and a number")
+
     @property
     def quartiles(self) -> tuple[float, float]:
         """The first and the third one; the value twice where there is one sample."""

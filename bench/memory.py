@@ -1,8 +1,9 @@
 """The most memory that a task of a run needs, and whether it grows with the corpus: each stage in a process of its own.
 
-A corpus that fills one shard, and one of four times as many chunks, goes through the whole run on the embedded stores with hash
-vectors; every task of every stage is a process that opens its adapters and ends, as under Airflow. What an encoder
-needs is the model's own (`bench.encoding`). The parser's processes, which have a limit of their own, are not counted.
+A corpus that fills one shard, and one of four times as many chunks, goes through the whole run on the embedded stores
+with hash vectors; every task of every stage is a process that opens its adapters and ends, as under Airflow. What an
+encoder needs is the model's own (`bench.encoding`). The parser's processes, which have a limit of their own, are not
+counted.
 `python -m bench.memory CHUNKS` runs this file alone with another size.
 """
 
@@ -31,7 +32,7 @@ from concordance.pipeline.references import PlanReference, RunRequest, ShardRefe
 from concordance.pipeline.report import report
 from concordance.settings import Settings, load_settings
 
-# As much text as one shard takes: what a task holds grows with its shard, up to that, and must not grow with the corpus.
+# As much text as one shard takes: what a task holds grows with its shard, and must not grow with the corpus beyond.
 CHUNKS = 25_000
 GROWTH = 4
 CHUNKS_A_DOCUMENT = 42

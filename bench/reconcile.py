@@ -77,7 +77,7 @@ def _synthetic() -> list[Figure]:
             env=dict(os.environ),
         )
         megabytes, rate = map(float, answer.stdout.split())
-        figures.append(Figure(f"reconcile, memory at 1,000,000 chunks, {name}", megabytes, "MB", "< 500"))
+        figures.append(Figure(f"reconcile, memory at 1,000,000 chunks, {name}", megabytes, "MB", "<= 500"))
         figures.append(Figure(f"reconcile, comparison alone, {name}", rate, "chunks/s"))
     return figures
 

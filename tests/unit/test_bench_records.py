@@ -134,6 +134,12 @@ def test_a_bound_that_the_release_did_not_keep_either_is_no_fault() -> None:
     assert faults_of(same, compare(same, [record(ratio(1.8, seed=2))])) == []
 
 
+@pytest.mark.parametrize("bound", ["< 500", "=> 1", "less", "<= much"])
+def test_a_bound_that_is_none_is_refused_before_it_is_measured_for_minutes(bound: str) -> None:
+    with pytest.raises(ValueError, match=r"bound|convert"):
+        Figure("a rate", 1.0, "x", bound)
+
+
 def test_figures_of_another_machine_are_not_compared() -> None:
     slow = record(ratio(1.0, seed=1), machine=replace(HERE, cores=64))
     assert compare(record(ratio(4.0, seed=2)), [slow]) == []

@@ -13,6 +13,7 @@ from concordance.errors import Misconfigured
 from concordance.ledger import Ledger, open_ledger
 from concordance.model import IndexVersion
 from concordance.operations.correlation import Threads
+from concordance.operations.process import give_back_large_blocks
 from concordance.parsing.parser import Parser
 from concordance.settings import Settings
 from concordance.sources import kinds
@@ -61,7 +62,11 @@ class Adapters:
 
 @contextmanager
 def open_adapters(settings: Settings, *, encodes_at_once: bool = False) -> Iterator[Adapters]:
-    """The adapters that the settings name; closed with the block. Who `encodes_at_once` finds the model loaded."""
+    """The adapters that the settings name; closed with the block. Who `encodes_at_once` finds the model loaded.
+
+    What this process frees is given back from then on, see `give_back_large_blocks`.
+    """
+    give_back_large_blocks()
     # The drivers take a second and a half to import: who only needs the shapes above does not pay for them.
     from concordance.embedding.backends import open_embedder, open_loaded_embedder
     from concordance.stores import open_graph, open_vectors

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PAGE_GENERATIONS = 200
+# A vector is judged by itself, and is far larger than any other row.
+_SLICE_VECTORS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +53,29 @@ def shard_frames(
     shards: Sequence[ShardReference], left_out: frozenset[str], *, adapters: Adapters, settings: Settings
 ) -> Iterator[ShardFrames]:
     """Each shard as embed left it, without the documents `left_out`."""
+    # A call for each: what is left of one shard is gone before the next one is read.
+    return (_frames_of(shard, left_out, adapters=adapters, settings=settings) for shard in shards)
+
+
+def _frames_of(
+    shard: ShardReference, left_out: frozenset[str], *, adapters: Adapters, settings: Settings
+) -> ShardFrames:
     import pandas as pd
 
-    for shard in shards:
-        assert shard.vectors is not None
-        vectors = adapters.staging.read(shard.vectors)
-        model, canaries = tables.made_by(vectors)
-        copied = tables.from_parquet(vectors, columns=["is_copied"]).column(0).to_pylist().count(True)
-        documents = list(ArtefactFrames((shard.documents,), adapters, settings, CHUNKED_COLUMNS, left_out))
-        chunks = ArtefactFrames((shard.chunks,), adapters, settings, left_out=left_out)
-        yield ShardFrames(
-            documents=pd.concat(documents) if documents else pd.DataFrame(columns=list(CHUNKED_COLUMNS)),
-            chunks=tables.whole_documents(chunks),
-            vectors=tables.frames(vectors, rows=settings.gate_slice_rows, columns=["text_digest", "vector"]),
-            encoding=Encoding(model, shard.vectors.rows - copied, canaries),
-        )
+    assert shard.vectors is not None
+    vectors = adapters.staging.read(shard.vectors)
+    model, canaries = tables.made_by(vectors)
+    copied = tables.from_parquet(vectors, columns=["is_copied"]).column(0).to_pylist().count(True)
+    documents = list(ArtefactFrames((shard.documents,), adapters, settings, CHUNKED_COLUMNS, left_out))
+    chunks = ArtefactFrames((shard.chunks,), adapters, settings, left_out=left_out)
+    return ShardFrames(
+        documents=pd.concat(documents) if documents else pd.DataFrame(columns=list(CHUNKED_COLUMNS)),
+        chunks=tables.whole_documents(chunks),
+        vectors=tables.frames(
+            vectors, rows=min(_SLICE_VECTORS, settings.gate_slice_rows), columns=["text_digest", "vector"]
+        ),
+        encoding=Encoding(model, shard.vectors.rows - copied, canaries),
+    )
 
 
 def current_frames(plan: PlanReference, version: IndexVersion, *, adapters: Adapters) -> Iterator[pd.DataFrame]:

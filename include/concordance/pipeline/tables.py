@@ -19,6 +19,9 @@ from concordance.model import Action, PlanEntry, Reason, Rejection
 if TYPE_CHECKING:
     import pandas as pd
 
+# Arrow's own pool keeps what it freed for its next use: one shard's in a task, beside what comes after.
+pa.set_memory_pool(pa.system_memory_pool())
+
 _GROUP_ROWS = 4096
 _MODEL, _CANARIES = b"concordance.model", b"concordance.canaries"
 
