@@ -63,7 +63,8 @@ def measure(documents: int = DOCUMENTS, pairs: int = PAIRS) -> list[Figure]:
     corpus = list(made_documents(documents))
     with stack() as (settings, _):
         figures += _graph("embedded graph", settings, corpus, pairs)
-        figures += _vectors(settings, corpus, pairs)
+        # A sample of a second moves by more than one of several: three times as many of them.
+        figures += _vectors(settings, corpus, 3 * pairs)
         figures += _two_lanes("embedded graph", settings, settings, corpus, pairs)
         if neo4j_server.why_not() is None:
             with (

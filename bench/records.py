@@ -46,7 +46,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One run of the bench. `commit` ends with `+` if the tree held more than it."""
+    """One run of the bench. `commit` ends with `+` if the tree held more than it, the history aside."""
 
     label: str
     commit: str
@@ -104,9 +104,14 @@ def _cpu_names() -> Iterator[str]:
 
 
 def _commit() -> str:
-    asked = ["git", "-C", str(ROOT), "describe", "--always", "--tags", "--dirty=+"]
-    done = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{HISTORY.relative_to(ROOT)}")
+    commit = _git("describe", "--always", "--tags")
+    return commit + ("+" if changed else "") if commit else "unknown"
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def read_history(path: Path = HISTORY) -> list[Record]:

@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from concordance.ahead import ahead
 from concordance.operations import correlation
+from concordance.pipeline.ahead import ahead
 
 
 def _threads() -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import threading
 from dataclasses import replace
 
 import numpy as np
@@ -99,48 +98,25 @@ def test_bodies_carry_every_point_once_and_stay_below_the_limits(
 
 
 def _bodies(sent: list[Point], *, max_points: int, max_bytes: int) -> list[tuple[int, bytes]]:
+    encoded = Encoded(sent)
     bodies = []
-    with Encoded(sent) as encoded:
-        while (made := encoded.body(max_points=max_points, max_bytes=max_bytes))[0]:
-            bodies.append(made)
-            encoded.drop(made[0])
+    while (made := encoded.body(max_points=max_points, max_bytes=max_bytes))[0]:
+        bodies.append(made)
+        encoded.drop(made[0])
     return bodies
 
 
 def test_a_request_that_has_to_be_repeated_may_carry_less_and_no_point_is_lost_or_sent_on() -> None:
     sent = points(VERSION, Written("a", texts=[f"text {number}" for number in range(10)]))
-    with Encoded(sent, over=True) as encoded:
-        first = encoded.body(max_points=8, max_bytes=65_536)
-        assert encoded.body(max_points=8, max_bytes=65_536) == first
-        arrived = []
-        for most in (3, 8, 8):
-            count, body = encoded.body(max_points=most, max_bytes=65_536)
-            arrived += [row["id"] for row in json.loads(body)["points"]]
-            encoded.drop(count)
-    assert arrived == [str(point.chunk_id) for point in sent]
-
-
-def test_points_are_encoded_ahead_in_their_order_and_whoever_stops_early_leaves_no_thread() -> None:
-    document = Written("a", texts=[f"text {number}" for number in range(1_000)])
-    sent = points(VERSION, document)
-    bodies = _bodies(sent, max_points=300, max_bytes=16_000_000)
-    assert [count for count, _ in bodies] == [300, 300, 300, 100]
-    arrived = [row["id"] for _, body in bodies for row in json.loads(body)["points"]]
-    assert arrived == [str(point.chunk_id) for point in sent]
-    with Encoded(sent) as encoded:
-        encoded.body(max_points=256, max_bytes=16_000_000)
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("ahead")] == []
-
-
-def test_a_point_that_cannot_be_encoded_is_an_error_of_whoever_sends_it() -> None:
-    document = Written("a", texts=[f"text {number}" for number in range(100)])
-    sent = points(VERSION, document)
-    sent[90] = replace(sent[90], uri="\ud800")
-    with Encoded(sent) as encoded:
-        count, _ = encoded.body(max_points=64, max_bytes=16_000_000)
+    encoded = Encoded(sent, over=True)
+    first = encoded.body(max_points=8, max_bytes=65_536)
+    assert encoded.body(max_points=8, max_bytes=65_536) == first
+    arrived = []
+    for most in (3, 8, 8):
+        count, body = encoded.body(max_points=most, max_bytes=65_536)
+        arrived += [row["id"] for row in json.loads(body)["points"]]
         encoded.drop(count)
-        with pytest.raises(ValueError, match="serializing"):
-            encoded.body(max_points=64, max_bytes=16_000_000)
+    assert arrived == [str(point.chunk_id) for point in sent]
 
 
 @given(

@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID
 
 from concordance import fault_points, ids
-from concordance.ahead import ahead
 from concordance.chunking.splitter import Chunker
 from concordance.chunking.tokens import load_tokenizer
 from concordance.errors import PoisonDocument
@@ -34,6 +33,7 @@ from concordance.parsing.links import resolve_links
 from concordance.parsing.parser import Parser
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.ahead import ahead
 from concordance.pipeline.barred import take_back_erased, without_erased
 from concordance.pipeline.counted import count_work
 from concordance.pipeline.fingerprint import fingerprint_under, source_digest

@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 import structlog
 
 from concordance import fault_points, ids
-from concordance.ahead import ahead
 from concordance.chunking.entities import ENTITIES_REVISION, Gazetteer
 from concordance.chunking.splitter import CHUNKER_REVISION
 from concordance.embedding.canaries import Canaries
@@ -25,6 +24,7 @@ from concordance.parsing import PARSER_REVISION
 from concordance.parsing.boilerplate import recurring_blocks
 from concordance.parsing.parser import Parser
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.ahead import ahead
 from concordance.settings import Settings
 from concordance.sources.port import Source
 

@@ -7,8 +7,8 @@ call before anything of it is written, so a refused call leaves nothing behind.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from uuid import UUID
 
 import numpy as np
@@ -131,7 +131,7 @@ def _check_sparse(point: Point) -> None:
         raise _bad_vector(point, "has a sparse part with more ids than weights")
     if not indices:
         return
-    ascending = all(left < right for left, right in pairwise(indices))
+    ascending = all(map(operator.lt, indices, indices[1:]))
     if not ascending or indices[0] < 0 or indices[-1] > MAX_TERM_ID:
         raise _bad_vector(point, "has sparse term ids that are not ascending, distinct and below 2^32")
     if not np.isfinite(np.asarray(values, dtype=np.float32)).all():

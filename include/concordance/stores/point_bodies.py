@@ -2,8 +2,7 @@
 
 A request's size is known only once it is encoded, and a server refuses bodies over its limit, so each point is encoded
 here once and the requests are cut by the bytes that are really sent. (The client's own models would validate every
-number of every vector first and encode a second time.) What the next request may carry is encoded while the server
-is at the one before.
+number of every vector first and encode a second time.)
 """
 
 from __future__ import annotations
@@ -11,14 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
-from types import TracebackType
-from typing import Self
 
 import pydantic_core
 
-from concordance.ahead import ahead
 from concordance.model import Point
-from concordance.slices import slices
 from concordance.stores.point_payloads import digest_of_vectors
 
 # Rows are written once: a point that is there stays as it is, its flag `live` included, whoever sends it again late.
@@ -26,29 +21,16 @@ _HEAD = b'{"update_mode":"insert_only","points":['
 # A repair alone puts a point back as it was written, over what stands there.
 _OVER = b'{"points":['
 _TAIL = b"]}"
-# Points that are encoded in one go, and how many such slices ahead: a usual request.
-_SLICE, _SLICES_AHEAD = 32, 8
 
 
 class Encoded:
-    """Points on their way: encoded a request ahead, each once, and gone when the server has them. To be entered: a
-    thread encodes, and ends with it."""
+    """Points on their way: encoded a request ahead, each once, and gone when the server has them."""
 
     def __init__(self, points: Sequence[Point], *, over: bool = False) -> None:
         """`over`: what is there is written over."""
-        # Few points are one request: there is nothing to encode meanwhile.
-        count = _SLICES_AHEAD if len(points) > _SLICE else 0
-        self._coming = ahead(_encoded, slices(points, _SLICE), count=count, threads=1)
+        self._coming = iter(points)
         self._rows: deque[bytes] = deque()
         self._head = _OVER if over else _HEAD
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._coming.close()
 
     def body(self, *, max_points: int, max_bytes: int) -> tuple[int, bytes]:
         """The next request's number of points and its JSON body; no points when all are gone.
@@ -65,17 +47,13 @@ class Encoded:
 
     def _is_there(self, at: int) -> bool:
         if at == len(self._rows):
-            self._rows.extend(next(self._coming, ()))
+            self._rows.extend(pydantic_core.to_json(_row(point)) for point in islice(self._coming, 1))
         return at < len(self._rows)
 
     def drop(self, count: int) -> None:
         """So many points of the next request are with the server."""
         for _ in range(count):
             self._rows.popleft()
-
-
-def _encoded(points: Sequence[Point]) -> list[bytes]:
-    return [pydantic_core.to_json(_row(point)) for point in points]
 
 
 def _row(point: Point) -> dict[str, object]:

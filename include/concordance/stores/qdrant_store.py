@@ -131,26 +131,26 @@ class QdrantVectors:
 
     def _send(self, version: IndexVersion, points: Sequence[Point], deadline: Deadline, *, over: bool) -> None:
         check_points(points, dimension=version.settings.model.dimension)
-        with Encoded(points, over=over) as encoded:
+        encoded = Encoded(points, over=over)
 
-            def request(seconds: int) -> int:
-                # Each attempt asks for the size anew: what was too much for the server in its time is sent in less.
-                count, body = encoded.body(max_points=self._sizing.rows, max_bytes=self._upsert_bytes)
-                with self._sizing.measured(count):
-                    # The generated call sends bytes as they are.
-                    self._client.http.points_api.upsert_points(
-                        version.collection,
-                        wait=True,
-                        timeout=seconds,
-                        point_insert_operations=body,  # type: ignore[arg-type]
-                    )
-                return count
+        def request(seconds: int) -> int:
+            # Each attempt asks for the size anew: what was too much for the server in its time is sent in less.
+            count, body = encoded.body(max_points=self._sizing.rows, max_bytes=self._upsert_bytes)
+            with self._sizing.measured(count):
+                # The generated call sends bytes as they are.
+                self._client.http.points_api.upsert_points(
+                    version.collection,
+                    wait=True,
+                    timeout=seconds,
+                    point_insert_operations=body,  # type: ignore[arg-type]
+                )
+            return count
 
-            left = len(points)
-            while left:
-                sent = self._requests.write(f"writing some of {left} points", version.collection, request, deadline)
-                encoded.drop(sent)
-                left -= sent
+        left = len(points)
+        while left:
+            sent = self._requests.write(f"writing some of {left} points", version.collection, request, deadline)
+            encoded.drop(sent)
+            left -= sent
 
     def settle(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
         wanted = {each.document_id: each.generation for each in sorted(generations)}
