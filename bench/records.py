@@ -110,7 +110,8 @@ def _commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=False)
+    asked = ["git", "-C", str(ROOT), *arguments]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
     return done.stdout.strip()
 
 
