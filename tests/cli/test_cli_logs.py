@@ -19,6 +19,7 @@ from concordance.settings import ROOT, Settings
 from support import failing_command, marks
 from support.ledgers import connect, empty_ledger, skip_versions
 from support.stacks import PORTS, SHORT_TIMES
+from support.waiting import wait_for
 
 RUN = "a-run-with-marks"
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -155,5 +156,6 @@ def the_ledger_s_server_does_not_repeat_the_row_that_it_refuses(stores: Settings
         with pytest.raises(psycopg.errors.ForeignKeyViolation, match=marks.MARKS["title"]):
             connection.execute(insert, [marks.MARKS["title"]])
     # What is left of it names who asked.
-    said = state.locate(stores).log_file("postgres").read_text()
-    assert "concordance 0123456789abcdef load: ERROR:" in said
+    log = state.locate(stores).log_file("postgres")
+    # The server's lines reach their file through a pipe, in their own time.
+    wait_for(lambda: "concordance 0123456789abcdef load: ERROR:" in log.read_text(), what="the server's line")

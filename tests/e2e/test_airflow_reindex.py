@@ -117,11 +117,11 @@ def another_one_goes_live_though_its_loader_dies_and_an_ingest_goes_on(
 ) -> list[int]:
     chunks = len(house.live_in_graph("shelf"))
     run_id = house.api.trigger(NIGHT, {"mode": "rebuild", **SMALLER})
-    with held_document(house.settings, source="shelf", uri=f"{max(articles())}.md"):
+    with held_document(house.settings, source="shelf", uri=f"{max(articles())}.md") as is_waited_for:
         house.reached(run_id, "plan", "success", dag_id=NIGHT)
         documents("desk", late="# Late\n\nIt came while the next version was built beside the live one.\n")
         beside = house.api.trigger(INGEST, {"source": "desk"})
-        kill_the_loader(house, run_id)
+        kill_the_loader(house, run_id, is_waited_for)
     ended = house.finished(run_id, dag_id=NIGHT)
     assert ended.state == "success", house.why(ended, dag_id=NIGHT)
     assert max(task.try_number for task in ended.tasks if task.task_id == "load") == 2
@@ -139,8 +139,9 @@ def another_one_goes_live_though_its_loader_dies_and_an_ingest_goes_on(
     return versions(house, "live")
 
 
-def kill_the_loader(house: House, run_id: str) -> None:
-    """Once some documents of the next version are in both stores, and others are not."""
+def kill_the_loader(house: House, run_id: str, is_stopped: Callable[[], bool]) -> None:
+    """Once some documents of the next version are in both stores, and it is stopped before the others: a load that has
+    done all may run for a moment yet, and is not begun again."""
 
     def loaded() -> int:
         with connect(house.settings) as connection:
@@ -153,6 +154,7 @@ def kill_the_loader(house: House, run_id: str) -> None:
         return int(str(row[0]))
 
     wait_for(loaded, seconds=600, what="the first batch of the next version")
+    wait_for(is_stopped, seconds=300, what="the load's wait for what is held")
     assert kill(running(house, run_id, "load")), "the task was to be killed before it had loaded everything"
 
 

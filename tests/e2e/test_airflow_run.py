@@ -139,8 +139,8 @@ def test_a_worker_that_is_killed_in_mid_load_is_made_up_for_by_the_next_attempt(
     documents("archive", **chapters)
     run_id = house.api.trigger(DAG, {"source": "archive"})
     house.reached(run_id, "plan", "success")
-    with held_document(house.settings, source="archive", uri=f"{max(chapters)}.md"):
-        killed = kill_the_loading_task(house, run_id)
+    with held_document(house.settings, source="archive", uri=f"{max(chapters)}.md") as is_waited_for:
+        killed = kill_the_loading_task(house, run_id, is_waited_for)
     ended = house.finished(run_id)
     assert ended.state == "success", house.why(ended)
     (load,) = [task for task in ended.tasks if task.task_id == "load"]
@@ -152,8 +152,8 @@ def test_a_worker_that_is_killed_in_mid_load_is_made_up_for_by_the_next_attempt(
     assert house.verify().is_sound
 
 
-def kill_the_loading_task(house: House, run_id: str) -> int:
-    """Kill the load task once some of its documents are in both stores and others are not."""
+def kill_the_loading_task(house: House, run_id: str, is_stopped: Callable[[], bool]) -> int:
+    """Kill the load task once some of its documents are in both stores and it is stopped before the others."""
 
     def loaded() -> int:
         with connect(house.settings) as connection:
@@ -166,6 +166,7 @@ def kill_the_loading_task(house: House, run_id: str) -> int:
         return int(str(row[0]))
 
     wait_for(loaded, seconds=900, what="the first loaded batch")
+    wait_for(is_stopped, seconds=300, what="the load's wait for what is held")
     (load,) = [task for task in house.api.run(DAG, run_id).tasks if task.task_id == "load"]
     assert load.state == "running"
     assert load.pid is not None

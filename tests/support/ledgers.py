@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -49,14 +49,22 @@ def connect(settings: Settings) -> psycopg.Connection[tuple[object, ...]]:
 
 
 @contextmanager
-def held_document(settings: Settings, *, source: str, uri: str) -> Iterator[None]:
-    """The batch with this document does not begin while this lasts: who loads it waits, and may be killed there."""
+def held_document(settings: Settings, *, source: str, uri: str) -> Iterator[Callable[[], bool]]:
+    """The batch with this document does not begin while this lasts: who loads it waits, and may be killed there. What
+    is yielded says whether somebody waits now."""
     with connect(settings) as connection, connection.transaction():
         held = connection.execute(
             "SELECT 1 FROM documents WHERE source = %s AND uri = %s FOR KEY SHARE", [source, uri]
         ).fetchone()
         assert held, f"{source} has no {uri} yet"
-        yield
+        holder = connection.info.backend_pid
+
+        def is_waited_for() -> bool:
+            with connect(settings) as asking:
+                waiting = "SELECT 1 FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
+                return asking.execute(waiting, [holder]).fetchone() is not None
+
+        yield is_waited_for
 
 
 def empty_ledger(settings: Settings) -> Ledger:
