@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -16,14 +17,19 @@ SENTENCES = (
 NOUNS = ("ledger", "graph", "vector", "batch", "plan", "reader", "writer", "store", "queue", "source", "chunk", "gate")
 
 
-def document(seed: int, paragraphs: int = 40) -> str:
-    """A Markdown document of about 42 chunks for 40 paragraphs, the same for the same seed."""
+def document(seed: int, paragraphs: int = 40, names: Sequence[str] = ()) -> str:
+    """A Markdown document of about 42 chunks for 40 paragraphs, the same for the same seed.
+
+    Each paragraph ends with the first of `names`, which is common then, and with another one, which is not.
+    """
     dice = random.Random(seed)
     lines = [f"# Chapter {seed}"]
     for number in range(paragraphs):
         if number % 5 == 0:
             lines.append(f"## Part {number // 5} of {seed}")
         sentences = [dice.choice(SENTENCES).format(*dice.sample(NOUNS, 3)) for _ in range(8)]
+        if names:
+            sentences.append(f"So {names[0]} and {dice.choice(names)} agree.")
         lines.append(" ".join([*sentences, f"{seed}-{number}."]))
     return "\n\n".join(lines) + "\n"
 

@@ -1,6 +1,8 @@
 """One size of the scale test, in a process of its own: a corpus of so many chunks through every stage.
 
-Half of the chunks are in many short notes, half in a few books of about a megabyte. Every stage is timed alone and its
+Half of the chunks are in many short notes, half in a few books of about a megabyte. Every chunk mentions one name that
+all mention and one of thousands, and each note links to the one before: nothing may cost more because a node of the
+graph has many edges, or because there are many nodes. Every stage is timed alone and its
 peak of memory taken; what was learned so far is written after each stage, so that a run that is broken off has told
 something. `bench/scale.py` starts this and says what the figures mean.
 """
@@ -23,7 +25,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 from bench.corpora import document
-from bench.stacks import stack
+from bench.stacks import files, stack
 
 from concordance import fault_points
 from concordance.consistency.verify import verify
@@ -49,6 +51,7 @@ SOURCES = ("notes", "books")
 # What `bench.corpora.document` makes of so many paragraphs is as many chunks, and one for 150 more; of two it is one.
 _NOTE_PARAGRAPHS, _BOOK_PARAGRAPHS = 3, 2500
 _NOTES_A_FOLDER = 1000
+_NAMES = tuple(f"concordance-part-{number:04}" for number in range(5000))
 _SHARD_BYTES = 4_500_000
 _BLOCK_BYTES = 512
 _SIZES = """
@@ -146,6 +149,7 @@ def _stack(folder: Path, stores: str) -> Iterator[tuple[Settings, Adapters]]:
     with (
         stack(
             sources=SOURCES,
+            declared=_declared,
             folder=folder,
             lease_seconds=600,
             call_timeout_seconds=300,
@@ -185,16 +189,23 @@ def _measure(measured: Measured, folder: Path, adapters: Adapters, settings: Set
     measured.write()
 
 
+def _declared(folder: Path, source: str) -> str:
+    names = ", ".join(f'{{type = "term", name = "{name}"}}' for name in _NAMES)
+    return f"{files(folder, source)}names = [{names}]\n"
+
+
 def _write_corpus(size: int, folder: Path) -> int:
     """Returns how many notes there are."""
     notes = size // 2 // _NOTE_PARAGRAPHS
     for number in range(notes):
         below = folder / "notes" / f"{number // _NOTES_A_FOLDER:04}"
         below.mkdir(parents=True, exist_ok=True)
-        (below / f"{number:07}.md").write_text(document(number, _NOTE_PARAGRAPHS))
+        text = document(number, _NOTE_PARAGRAPHS, _NAMES)
+        before = f"../{(number - 1) // _NOTES_A_FOLDER:04}/{number - 1:07}.md"
+        (below / f"{number:07}.md").write_text(f"{text}\nSee [what came before]({before}).\n" if number else text)
     for number in range(max(1, size // 2 // _BOOK_PARAGRAPHS)):
         paragraphs = min(_BOOK_PARAGRAPHS, size // 2)
-        (folder / "books" / f"{number:04}.md").write_text(document(10_000_000 + number, paragraphs))
+        (folder / "books" / f"{number:04}.md").write_text(document(10_000_000 + number, paragraphs, _NAMES))
     return notes
 
 

@@ -54,6 +54,13 @@ class RawBoltGraph:
         with self._driver.session(database=self._database) as session:
             return session.run(query, parameters).values()
 
+    def plan(self, query: str, **parameters: Any) -> dict[str, Any]:
+        """How the server would answer."""
+        with self._driver.session(database=self._database) as session:
+            found = session.run(f"EXPLAIN {query}", parameters).consume().plan
+        assert found is not None
+        return found
+
     def anchor(self, version: IndexVersion, document_id: UUID) -> Mapping[str, Any] | None:
         key = ids.node_key(version.version, document_id)
         found = self.values("MATCH (d:Document {key: $key}) RETURN properties(d)", key=key)

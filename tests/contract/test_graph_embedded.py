@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from concordance.settings import Settings
-from contract.bolt_graph import BoltGraphContract
+from concordance.stores import cypher, cypher_reconcile
+from contract.bolt_graph import BoltGraphContract, RawBoltGraph
+
+OF_RELATIONS = (
+    cypher.ENTITIES_OF_RELATIONS,
+    cypher.DELETE_RELATIONS,
+    cypher.ROWS_OF_DOCUMENTS[-1],
+    cypher_reconcile.RELATIONS,
+)
 
 
 @pytest.fixture(scope="module")
@@ -15,3 +25,10 @@ def settings(stack: Settings) -> Settings:
 
 class TestEmbeddedGraph(BoltGraphContract):
     """All of the contract."""
+
+    @pytest.mark.parametrize("query", OF_RELATIONS)
+    def test_relations_are_found_by_the_index_on_their_document(
+        self, graph: Any, raw: RawBoltGraph, query: str
+    ) -> None:
+        plan = raw.plan(query, documents=["a"], generations=[["a", 1]], version=1)
+        assert "[index: concordance_relation_document on document_id]" in plan["args"]["string-representation"]

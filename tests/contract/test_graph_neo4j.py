@@ -16,7 +16,8 @@ from concordance.operations import correlation
 from concordance.pipeline.isolation import Refusal, write_isolating
 from concordance.resilience import LostRace
 from concordance.settings import Settings
-from contract.bolt_graph import BoltGraphContract
+from concordance.stores import cypher, cypher_reconcile, cypher_versions
+from contract.bolt_graph import BoltGraphContract, RawBoltGraph
 from contract.graph_contract import SECONDS, rows, settle, write
 from support import neo4j_server
 from support.index_rows import Written
@@ -37,6 +38,45 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         yield running
 
 
+# What is read to its end: whole versions, what hangs on nothing, and the few nodes that describe a version.
+READ_TO_THE_END = {
+    "SCAN_CHUNKS",
+    "SCAN_DOCUMENTS",
+    "SCAN_ENTITIES",
+    "COUNTS",
+    "ORPHANS",
+    "LOOSE",
+    "DESCRIBED",
+    "DROP_REST",
+}
+GIVEN = {
+    "rows": [
+        {
+            **dict.fromkeys(("key", "document", "document_id", "next", "chunk", "entity", "subject"), "a"),
+            **dict.fromkeys(("object", "role", "kind", "target"), "b"),
+            **{"generation": 1, "count": 1, "properties": {}},
+        }
+    ],
+    **{"keys": ["a"], "ids": ["a"], "documents": ["a"], "generations": [["a", 1]]},
+    **{"version": 1, "limit": 1, "after": "", "last": "b", "name": "a", "source": "a", "description": "a"},
+}
+
+
+def _queries() -> Iterator[tuple[str, str]]:
+    """All that the adapter sends, by the constant that holds it."""
+    for module in (cypher, cypher_reconcile, cypher_versions):
+        for name, value in vars(module).items():
+            if name.isupper() and not name.startswith("_") and name not in ("SCHEMA", "COUNTED"):
+                queries = [value] if isinstance(value, str) else value.values() if isinstance(value, dict) else value
+                yield from ((name, query) for query in queries if "MATCH" in query or "MERGE" in query)
+
+
+def _operators(plan: dict[str, Any]) -> Iterator[str]:
+    yield plan["operatorType"].partition("@")[0]
+    for child in plan.get("children", ()):
+        yield from _operators(child)
+
+
 class TestNeo4jGraph(BoltGraphContract):
     """All of the contract."""
 
@@ -46,6 +86,14 @@ class TestNeo4jGraph(BoltGraphContract):
         graph = open_graph(settings)
         assert graph.ping() == "Neo4j/5.26.28"
         graph.close()
+
+    def test_what_is_asked_for_some_rows_looks_for_these_alone(self, graph: Any, raw: RawBoltGraph) -> None:
+        asked = list(_queries())
+        assert {name for name, _ in asked} > READ_TO_THE_END
+        for name, query in asked:
+            found = list(_operators(raw.plan(query, **GIVEN)))
+            assert any("Seek" in each for each in found) or name in READ_TO_THE_END, f"{name}: {found}"
+            assert not any("Scan" in each for each in found) or name in READ_TO_THE_END, f"{name}: {found}"
 
     def test_who_looks_at_its_transactions_sees_the_run_of_each(self, graph: Any) -> None:
         def look(transaction: neo4j.Transaction) -> list[Any]:

@@ -14,6 +14,7 @@ from concordance.errors import Transient, Unavailable
 from concordance.ids import bytes_digest
 from concordance.ledger import Ledger
 from concordance.local import stack as local_stack
+from concordance.local.health import Condition
 from concordance.parsing.parser import Parser
 from concordance.settings import Settings
 from support import small_disk, trials
@@ -125,7 +126,7 @@ def test_stores_and_ledger_may_run_out_of_disk_and_go_on_when_there_is_space(
 
 
 def _converges(shelf: Shelf, parser: Parser, *, seed: int) -> None:
-    wait_for(lambda: local_stack.status(shelf.settings).is_healthy, seconds=120, what="the stores' return")
+    wait_for(lambda: _are_back(shelf.settings), seconds=120, what="the stores' return")
     for _ in range(20):
         try:
             pass_leases(shelf.settings)
@@ -136,3 +137,11 @@ def _converges(shelf: Shelf, parser: Parser, *, seed: int) -> None:
         except Transient:
             continue
     pytest.fail(f"seed {seed}: the run did not converge after there was space again")
+
+
+def _are_back(settings: Settings) -> bool:
+    """A store that died too often while there was no space is started again by a person, as its status says."""
+    status = local_stack.status(settings)
+    if any(service.condition is Condition.FAILED for service in status.services):
+        status = local_stack.up(settings)
+    return status.is_healthy

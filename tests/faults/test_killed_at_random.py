@@ -64,7 +64,7 @@ def test_workers_killed_at_any_moment_lose_no_verified_batch_and_redo_at_most_on
                 record_trials("F03", engine="embedded")
                 pass_leases(shelf.settings)
                 if dice.random() < 0.3:
-                    finish = f"instead-of-{seed}"  # nobody takes the killed run up again
+                    finish = f"instead-of-{seed}-{kills}"  # nobody takes the killed run up again
                 _check_what_is_redone(shelf, workers, run_id, finish)
                 if dice.random() < 0.8:
                     break

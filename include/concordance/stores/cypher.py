@@ -70,11 +70,13 @@ MERGE (c)-[:NEXT_CHUNK]->(n)
 RETURN count(*) AS rows
 """
 
+# From the chunk's side, which has few edges: the local graph walks those of the node that is named first, and an entity
+# may be mentioned by every chunk.
 MERGE_MENTIONS = """
 UNWIND $rows AS row
 MATCH (c:Chunk {key: row.chunk})
 MATCH (e:Entity {key: row.entity})
-MERGE (e)-[r:FROM_CHUNK]->(c)
+MERGE (c)<-[r:FROM_CHUNK]-(e)
 ON CREATE SET r.count = row.count
 RETURN count(*) AS rows
 """
@@ -151,10 +153,13 @@ WHERE r.generation = row.generation
 RETURN DISTINCT e.key AS key
 """
 
-ENTITIES_OF_RELATIONS = """
-UNWIND $rows AS row
-MATCH (s:Entity)-[r:RELATED_TO {document_id: row.document_id}]->(o:Entity)
-WHERE r.generation = row.generation AND s.index_version = $version
+# Relations by the index on their document, which the local graph looks into for a list of values alone, and between
+# nodes without a label: otherwise it walks all entities for each row.
+_RELATIONS_OF_GENERATIONS = """
+MATCH (s)-[r:RELATED_TO]->(o)
+WHERE r.document_id IN $documents AND [r.document_id, r.generation] IN $generations AND s.index_version = $version
+"""
+ENTITIES_OF_RELATIONS = f"""{_RELATIONS_OF_GENERATIONS}
 UNWIND [s.key, o.key] AS key
 RETURN DISTINCT key
 """
@@ -180,12 +185,7 @@ WHERE r.generation = row.generation
 DELETE r
 """
 
-DELETE_RELATIONS = """
-UNWIND $rows AS row
-MATCH (s:Entity)-[r:RELATED_TO {document_id: row.document_id}]->(:Entity)
-WHERE r.generation = row.generation AND s.index_version = $version
-DELETE r
-"""
+DELETE_RELATIONS = f"{_RELATIONS_OF_GENERATIONS}DELETE r"
 
 DELETE_UNUSED_ENTITIES = """
 UNWIND $keys AS key
@@ -223,9 +223,8 @@ MATCH (d:Document {key: row.key})-[r:HAS_ENTITY|LINKS_TO]->()
 RETURN row.document_id AS document_id, r.generation AS generation, count(r) AS rows
 """,
     """
-UNWIND $rows AS row
-MATCH (s:Entity)-[r:RELATED_TO {document_id: row.document_id}]->(:Entity)
-WHERE s.index_version = $version
+MATCH (s)-[r:RELATED_TO]->()
+WHERE r.document_id IN $documents AND s.index_version = $version
 RETURN r.document_id AS document_id, r.generation AS generation, count(r) AS rows
 """,
 )

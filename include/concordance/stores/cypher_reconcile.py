@@ -9,7 +9,8 @@ _CHUNK = """c.id AS id, c.key AS key, c.document_id AS document_id, c.generation
        c.text AS text, c.text_digest AS text_digest, c.tenant AS tenant, c.heading_path AS heading_path, c.live AS live
 """
 
-# Without an order: a server that sorts, or walks an index, gives a third of the rows a second.
+# What is read to its end is read without an order: a server that sorts, or walks an index, gives a third of the rows a
+# second, and pages in an order cost the local graph all rows each.
 SCAN_CHUNKS = f"MATCH (c:Chunk) WHERE c.index_version = $version RETURN {_CHUNK}"
 
 CHUNKS_OF_SPAN = f"""
@@ -40,15 +41,10 @@ _ANCHOR = """d.document_id AS document_id, d.tenant AS tenant, d.source AS sourc
 
 ANCHORS = f"UNWIND $rows AS row MATCH (d:Document {{key: row.key}}) RETURN {_ANCHOR}"
 
-ANCHORS_AFTER = f"""
-MATCH (d:Document)
-WHERE d.index_version = $version AND d.key > $after
-RETURN d.key AS key, {_ANCHOR}
-ORDER BY d.key
-LIMIT $limit
-"""
+SCAN_DOCUMENTS = f"MATCH (d:Document) WHERE d.index_version = $version RETURN {_ANCHOR}"
 
-# Both parts of a generation's chunks that are no row of their own: how many, how many shown, how many follow another.
+# What a generation has beside its chunks' own rows. A document is one record, as in READ_BACK: its counts (how many
+# chunks, how many shown, how many follow another), then a list of each kind of edge.
 CHUNK_COUNTS = """
 UNWIND $rows AS row
 MATCH (d:Document {key: row.key})<-[:FROM_DOCUMENT]-(c:Chunk)
@@ -69,37 +65,35 @@ MENTIONS = """
 UNWIND $rows AS row
 MATCH (d:Document {key: row.key})<-[:FROM_DOCUMENT]-(c:Chunk)<-[m:FROM_CHUNK]-(e:Entity)
 WHERE c.generation = row.generation
-RETURN row.document_id AS document_id, row.generation AS generation, e.entity_key AS entity, sum(m.count) AS count
+WITH row, e.entity_key AS entity, sum(m.count) AS count
+RETURN row.document_id AS document_id, row.generation AS generation, collect([entity, count]) AS mentions
 """
 
 DOCUMENT_ENTITIES = """
 UNWIND $rows AS row
 MATCH (d:Document {key: row.key})-[r:HAS_ENTITY]->(e:Entity)
 WHERE r.generation = row.generation
-RETURN row.document_id AS document_id, row.generation AS generation, r.role AS role, e.entity_key AS entity
+RETURN row.document_id AS document_id, row.generation AS generation, collect([r.role, e.entity_key]) AS entities
 """
 
 RELATIONS = """
-UNWIND $rows AS row
-MATCH (s:Entity)-[r:RELATED_TO {document_id: row.document_id}]->(o:Entity)
-WHERE r.generation = row.generation AND s.index_version = $version
-RETURN row.document_id AS document_id, row.generation AS generation, r.kind AS kind,
-       s.entity_key AS subject, o.entity_key AS object
+MATCH (s)-[r:RELATED_TO]->(o)
+WHERE r.document_id IN $documents AND [r.document_id, r.generation] IN $generations AND s.index_version = $version
+RETURN r.document_id AS document_id, r.generation AS generation,
+       collect([r.kind, s.entity_key, o.entity_key]) AS relations
 """
 
 LINKS = """
 UNWIND $rows AS row
 MATCH (d:Document {key: row.key})-[r:LINKS_TO]->(t:Document)
 WHERE r.generation = row.generation
-RETURN row.document_id AS document_id, row.generation AS generation, r.kind AS kind, t.document_id AS target
+RETURN row.document_id AS document_id, row.generation AS generation, collect([r.kind, t.document_id]) AS links
 """
 
-ENTITIES_AFTER = """
+SCAN_ENTITIES = """
 MATCH (e:Entity)
-WHERE e.index_version = $version AND e.key > $after
+WHERE e.index_version = $version
 RETURN e.key AS key, e.entity_key AS entity_key, e.tenant AS tenant, e.type AS type, e.name AS name
-ORDER BY e.key
-LIMIT $limit
 """
 
 DOCUMENTS_OF_ENTITIES = """

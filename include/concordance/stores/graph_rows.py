@@ -219,6 +219,14 @@ def generation_rows(version: IndexVersion, generations: Sequence[GenerationKey])
     return _by(rows, "key", "generation")
 
 
+def listed(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The same generations, or documents, as lists of values, for queries that no row can be given to."""
+    return {
+        "documents": sorted({row["document_id"] for row in rows}),
+        "generations": [[row["document_id"], row["generation"]] for row in rows if "generation" in row],
+    }
+
+
 def document_rows(version: IndexVersion, document_ids: Iterable[UUID]) -> Rows:
     """Each document once, with the key of its node."""
     key = Keys(version)

@@ -27,7 +27,8 @@ from concordance.model import (
 )
 from concordance.stores import cypher
 from concordance.stores import cypher_reconcile as reading
-from concordance.stores.graph_rows import Rows, generation_rows, settle_rows, write_queries
+from concordance.stores.graph_rows import Rows, generation_rows, listed, settle_rows, write_queries
+from concordance.stores.neo4j_settling import delete_edges, entities_of
 
 _NOBODY = UUID(int=0)
 _MOST_LOOSE = 10_000
@@ -91,23 +92,24 @@ def contents(
     rows = generation_rows(version, generations)
     anchors = {each.document_id: each for each in anchors_of(transaction, rows)}
     built = {key: _Building() for key in generations}
+    given = {"rows": rows, "version": version.version, **listed(rows)}
 
     def each(query: str) -> Iterator[tuple[_Building, list[Any]]]:
-        for document_id, generation, *found in transaction.run(query, rows=rows, version=version.version).values():
+        for document_id, generation, *found in transaction.run(query, given).values():
             yield built[GenerationKey(UUID(document_id), generation)], found
 
     for building, (chunks, live) in each(reading.CHUNK_COUNTS):
         building.chunks, building.live = chunks, live
     for building, (edges,) in each(reading.NEXT_COUNTS):
         building.next_edges = edges
-    for building, (entity, count) in each(reading.MENTIONS):
-        building.mentions[str(entity)] = int(count or 0)
-    for building, (role, entity) in each(reading.DOCUMENT_ENTITIES):
-        building.entities.add((str(role), str(entity)))
-    for building, (kind, subject, target) in each(reading.RELATIONS):
-        building.relations.add((str(kind), str(subject), str(target)))
-    for building, (kind, linked) in each(reading.LINKS):
-        building.links.add((str(kind), as_uuid(linked)))
+    for building, (mentions,) in each(reading.MENTIONS):
+        building.mentions = {str(entity): int(count or 0) for entity, count in mentions}
+    for building, (entities,) in each(reading.DOCUMENT_ENTITIES):
+        building.entities = {(str(role), str(entity)) for role, entity in entities}
+    for building, (relations,) in each(reading.RELATIONS):
+        building.relations = {(str(kind), str(subject), str(target)) for kind, subject, target in relations}
+    for building, (links,) in each(reading.LINKS):
+        building.links = {(str(kind), as_uuid(linked)) for kind, linked in links}
     return {key: building.content(anchors.get(key.document_id)) for key, building in built.items()}
 
 
@@ -154,24 +156,16 @@ def anchor(row: Sequence[Any]) -> Anchor:
     )
 
 
-def anchor_page(
-    transaction: neo4j.Transaction, version: IndexVersion, *, after: str, limit: int
-) -> tuple[list[Anchor], str]:
-    """Document nodes, and the key after which the next page begins."""
-    rows = transaction.run(reading.ANCHORS_AFTER, version=version.version, after=after, limit=limit).values()
-    return [anchor(row[1:]) for row in rows], rows[-1][0] if rows else after
+def documents(transaction: neo4j.Transaction, version: IndexVersion) -> Iterator[Anchor]:
+    """All Document nodes of the version, in no order, as they arrive."""
+    for record in transaction.run(reading.SCAN_DOCUMENTS, version=version.version):
+        yield anchor(record)
 
 
-def entity_page(
-    transaction: neo4j.Transaction, version: IndexVersion, *, after: str, limit: int
-) -> tuple[list[tuple[str, EntityRow]], str]:
-    """Entities with their node keys, and the key after which the next page begins."""
-    rows = transaction.run(reading.ENTITIES_AFTER, version=version.version, after=after, limit=limit).values()
-    found = [
-        (str(key), EntityRow(str(entity), str(tenant), str(type_), str(name)))
-        for key, entity, tenant, type_, name in rows
-    ]
-    return found, found[-1][0] if found else after
+def entities(transaction: neo4j.Transaction, version: IndexVersion) -> Iterator[tuple[str, EntityRow]]:
+    """All entities of the version with their node keys, in no order, as they arrive."""
+    for key, *row in transaction.run(reading.SCAN_ENTITIES, version=version.version):
+        yield str(key), EntityRow(*map(str, row))
 
 
 def mentioning(transaction: neo4j.Transaction, keys: Sequence[str]) -> set[GenerationKey]:
@@ -227,24 +221,21 @@ def rewrite(
     queries = list(write_queries(version, batch))
     documents, entities = queries[0][1], queries[1][1]
     transaction.run(cypher.MERGE_DOCUMENTS, rows=documents, version=number).consume()
-    touched = {row["key"] for row in entities}
-    for query in (cypher.ENTITIES_OF_CHUNKS, cypher.ENTITIES_OF_DOCUMENTS, cypher.ENTITIES_OF_RELATIONS):
-        touched.update(transaction.run(query, rows=rows, version=number).value())
-    transaction.run(cypher.LOCK_ENTITIES, keys=sorted(touched), version=number).consume()
+    touched = sorted({row["key"] for row in entities} | entities_of(transaction, version, rows))
+    transaction.run(cypher.LOCK_ENTITIES, keys=touched, version=number).consume()
     transaction.run(cypher.DELETE_CHUNKS, rows=rows, version=number).consume()
     keys = [ids.node_key(number, chunk.chunk_id) for chunk in batch.chunks]
     transaction.run(reading.DELETE_CHUNKS_BY_KEY, keys=keys).consume()
     transaction.run(
         reading.DELETE_CHUNKS_BY_ID, ids=[str(chunk.chunk_id) for chunk in batch.chunks], version=number
     ).consume()
-    transaction.run(cypher.DELETE_DOCUMENT_EDGES, rows=rows).consume()
-    transaction.run(cypher.DELETE_RELATIONS, rows=rows, version=number).consume()
+    delete_edges(transaction, version, rows)
     for query, part in queries:
         if part:
             transaction.run(query, rows=part, version=number).consume()
     transaction.run(reading.RESET_DOCUMENTS, rows=documents).consume()
     transaction.run(reading.RESET_ENTITIES, rows=entities).consume()
-    transaction.run(cypher.DELETE_UNUSED_ENTITIES, keys=sorted(touched)).consume()
+    transaction.run(cypher.DELETE_UNUSED_ENTITIES, keys=touched).consume()
     shown = settle_rows(version, settled)
     transaction.run(reading.RESET_DOCUMENTS, rows=shown).consume()
     transaction.run(cypher.SETTLE_CHUNKS, rows=shown).consume()

@@ -10,7 +10,7 @@ import neo4j
 
 from concordance.model import IndexVersion
 from concordance.stores import cypher
-from concordance.stores.graph_rows import Rows
+from concordance.stores.graph_rows import Rows, listed
 
 
 def settle(transaction: neo4j.Transaction, version: IndexVersion, rows: Rows) -> None:
@@ -40,14 +40,23 @@ def sweep(transaction: neo4j.Transaction, version: IndexVersion, rows: Rows) -> 
     """
     number = version.version
     documents = _lock_documents(transaction, version, rows)
-    touched: set[str] = set()
-    for query in (cypher.ENTITIES_OF_CHUNKS, cypher.ENTITIES_OF_DOCUMENTS, cypher.ENTITIES_OF_RELATIONS):
-        touched.update(transaction.run(query, rows=rows, version=number).value())
-    entities = sorted(touched)
+    entities = sorted(entities_of(transaction, version, rows))
     transaction.run(cypher.LOCK_ENTITIES, keys=entities, version=number).consume()
     record = transaction.run(cypher.DELETE_CHUNKS, rows=rows, version=number).single(strict=True)
-    transaction.run(cypher.DELETE_DOCUMENT_EDGES, rows=rows).consume()
-    transaction.run(cypher.DELETE_RELATIONS, rows=rows, version=number).consume()
+    delete_edges(transaction, version, rows)
     transaction.run(cypher.DELETE_UNUSED_ENTITIES, keys=entities).consume()
     transaction.run(cypher.DELETE_EMPTY_DOCUMENTS, keys=documents).consume()
     return int(record["deleted"])
+
+
+def entities_of(transaction: neo4j.Transaction, version: IndexVersion, rows: Rows) -> set[str]:
+    """The node keys of the entities that these generations touch."""
+    queries = (cypher.ENTITIES_OF_CHUNKS, cypher.ENTITIES_OF_DOCUMENTS, cypher.ENTITIES_OF_RELATIONS)
+    given = {"rows": rows, "version": version.version, **listed(rows)}
+    return {key for query in queries for key in transaction.run(query, given).value()}
+
+
+def delete_edges(transaction: neo4j.Transaction, version: IndexVersion, rows: Rows) -> None:
+    """What hangs on no chunk of these generations: the edges of their documents, and their relations."""
+    transaction.run(cypher.DELETE_DOCUMENT_EDGES, rows=rows).consume()
+    transaction.run(cypher.DELETE_RELATIONS, listed(rows), version=version.version).consume()

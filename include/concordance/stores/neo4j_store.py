@@ -44,6 +44,7 @@ from concordance.stores.graph_rows import (
     document_rows,
     generation_rows,
     link_rows,
+    listed,
     parts,
     settle_rows,
     write_queries,
@@ -189,7 +190,8 @@ class Neo4jGraph:
             found: Counter[GenerationKey] = Counter()
             for query in cypher.ROWS_OF_DOCUMENTS:
                 for rows in pages:
-                    for document_id, number, count in transaction.run(query, rows=rows, version=version.version):
+                    given = {"rows": rows, "version": version.version, **listed(rows)}
+                    for document_id, number, count in transaction.run(query, given):
                         found[GenerationKey(UUID(document_id), number)] += count
             return dict(found)
 
@@ -234,26 +236,11 @@ class Neo4jGraph:
         return {each.document_id: each for each in found}
 
     def documents(self, version: IndexVersion) -> Iterator[Anchor]:
-        after: str = ""
-        while True:
-            page, after = self._bolt.read(
-                "streaming the documents",
-                lambda tx, after=after: reconcile.anchor_page(tx, version, after=after, limit=CHUNKS_PER_PAGE),  # type: ignore[misc]
-            )
-            yield from page
-            if len(page) < CHUNKS_PER_PAGE:
-                return
+        return self._bolt.stream("streaming the documents", lambda tx: reconcile.documents(tx, version))
 
     def altered_entities(self, version: IndexVersion) -> Iterator[str]:
-        after = ""
-        while True:
-            page, after = self._bolt.read(
-                "streaming the entities",
-                lambda tx, after=after: reconcile.entity_page(tx, version, after=after, limit=CHUNKS_PER_PAGE),  # type: ignore[misc]
-            )
-            yield from (key for key, row in page if not is_itself(version, key, row))
-            if len(page) < CHUNKS_PER_PAGE:
-                return
+        found = self._bolt.stream("streaming the entities", lambda tx: reconcile.entities(tx, version))
+        return (key for key, row in found if not is_itself(version, key, row))
 
     def mentioning(self, version: IndexVersion, node_keys: Sequence[str]) -> set[GenerationKey]:
         what = f"looking for what mentions {len(node_keys)} entities"
