@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from concordance import fault_points
+from concordance import fault_points, ids
 from concordance.errors import Unavailable
 from concordance.ledger import Ledger
 from concordance.model import GenerationKey, Listed, RawDocument
 from concordance.parsing.parser import Parser
+from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
-from concordance.pipeline.references import RunReport
+from concordance.pipeline.extract import extract
+from concordance.pipeline.load import load
+from concordance.pipeline.plan import make_plan
+from concordance.pipeline.publish import publish
+from concordance.pipeline.references import PlanReference, Rehearsed, RunReport, RunRequest, ShardReference
+from concordance.pipeline.rehearse import rehearse
+from concordance.pipeline.report import report
 from concordance.settings import Settings
 from support import trials
 from support.ledgers import connect
-from support.shelves import assert_agree, assert_nothing_left_to_do, clean_up, pass_leases, run_ungated
+from support.shelves import (
+    SOURCE,
+    assert_agree,
+    assert_nothing_left_to_do,
+    clean_up,
+    pass_leases,
+    prepared,
+    run_ungated,
+)
 from support.trials import RecordTrials
 from support.watched import PaperShelf, SmallHouse, notes, small_house
 
@@ -168,3 +184,146 @@ def test_a_document_that_could_not_be_read_is_there_once_it_can_be_under_the_sam
     assert run_ungated("second", adapters=tricked.adapters).counts["committed"] == 1
     assert_agree(adapters=tricked.adapters, documents=3)
     assert_nothing_left_to_do(adapters=tricked.adapters, run_id="second")
+
+
+class Died(Exception):
+    """What a struck attempt ends with."""
+
+
+@contextmanager
+def _at_point(number: int, work: Callable[[], None]) -> Iterator[list[str]]:
+    """Do `work` at this of the points that the block passes in the staging area, and at no other; gives their names."""
+    passed: list[str] = []
+
+    def hook(point: str) -> None:
+        if point.startswith(("artefact.put", "reference.put")):
+            passed.append(point)
+            if len(passed) == number + 1:
+                with fault_points.hooked(lambda _: None):
+                    work()
+
+    with fault_points.hooked(hook):
+        yield passed
+
+
+def _die() -> None:
+    raise Died
+
+
+# Before and after content and reference of documents and chunks.
+_POINTS = range(8)
+
+
+@dataclass
+class EditedShelf(PaperShelf):
+    """Its one document says which edition it is."""
+
+    edition: int = 0
+
+    def edit(self) -> None:
+        self.edition += 1
+        self.documents["new"] = f"# New\n\nThis is edition {self.edition} of it.\n"
+
+
+@pytest.fixture
+def edited(ledger: Ledger, stack: Settings, tmp_path: Path, parser: Parser) -> SmallHouse:
+    house = small_house(ledger, stack, parser, staging=tmp_path, shelf=EditedShelf())
+    _edit(house)
+    run_ungated("before", adapters=house.adapters)
+    return house
+
+
+def _edit(house: SmallHouse) -> None:
+    assert isinstance(house.shelf, EditedShelf)
+    house.shelf.edit()
+
+
+def _planned(house: SmallHouse, run_id: str, *, dry_run: bool = False) -> PlanReference:
+    """An edit, and a plan that has seen it."""
+    _edit(house)
+    request = RunRequest(SOURCE, run_id, approved=True, dry_run=dry_run)
+    return make_plan(request, adapters=house.adapters, settings=house.adapters.settings)
+
+
+def _extracted(house: SmallHouse, plan: PlanReference) -> ShardReference:
+    staged = extract(plan, 0, adapters=house.adapters, settings=house.adapters.settings)
+    return replace(staged, seconds=ShardReference(0, staged.documents, staged.chunks).seconds)
+
+
+def _assert_of_one_reading(house: SmallHouse, staged: ShardReference | Rehearsed, story: str) -> None:
+    """The stamp of the document is that of the text which its chunks say."""
+    (document,), (chunk,) = (
+        tables.from_parquet(house.adapters.staging.read(artefact)).to_pylist()
+        for artefact in (staged.documents, staged.chunks)
+    )
+    body = chunk["text"].partition("\n\n")[2]
+    assert document["stamp"] == ids.text_digest(f"# New\n\n{body}\n"), story
+
+
+@pytest.mark.parametrize("point", _POINTS)
+def test_an_edit_after_an_attempt_died_while_it_staged_is_loaded_with_its_own_text(
+    edited: SmallHouse, point: int, record_trials: RecordTrials
+) -> None:
+    """The next attempt reads anew: what it finds of the first one must not stand under the stamp of its own reading."""
+    record_trials("F14", engine="memory stores, an attempt dies")
+    adapters = edited.adapters
+    tools: dict[str, Any] = {"adapters": adapters, "settings": adapters.settings}
+    plan = _planned(edited, "run")
+    with _at_point(point, _die), pytest.raises(Died):
+        extract(plan, 0, **tools)
+    _edit(edited)
+    for shard in prepared(plan, adapters=adapters):
+        _assert_of_one_reading(edited, shard, f"struck at {point}")
+        load(plan, shard, **tools)
+    publish(plan, **tools)
+    report(plan, adapters=adapters)
+    run_ungated("next", adapters=adapters)
+    assert_agree(adapters=adapters, documents=1)
+    with adapters.ledger.snapshot() as snapshot:
+        version = snapshot.live()
+        (chunk,) = snapshot.committed(version)
+    (row,) = adapters.graph.chunk_rows(version, [GenerationKey(chunk.document_id, chunk.generation)])
+    assert row.text.endswith(edited.shelf.documents["new"].partition("\n\n")[2].strip())
+    assert_nothing_left_to_do(adapters=adapters, run_id="next")
+
+
+def test_two_attempts_that_read_different_editions_end_with_one_of_them_whole(
+    edited: SmallHouse, record_trials: RecordTrials
+) -> None:
+    """While the first one stages, the source is edited, and another one stages what it reads: to its end, or until it
+    dies as well. A third one finds what the first went on with."""
+    for point in _POINTS:
+        for other in (*_POINTS, None):
+            record_trials("F14", engine="memory stores, two attempts at once")
+            plan = _planned(edited, f"run-{point}-{other}")
+            seconds: list[ShardReference] = []
+
+            def another(other: int | None = other, plan: PlanReference = plan, ended: list[Any] = seconds) -> None:
+                _edit(edited)
+                with _at_point(-1 if other is None else other, _die), suppress(Died):
+                    ended.append(_extracted(edited, plan))
+
+            with _at_point(point, another) as passed:
+                first = _extracted(edited, plan)
+            story = f"the other came at {passed[point]} ({point}) and died at {other}"
+            _edit(edited)
+            assert first == _extracted(edited, plan), story
+            assert seconds in ([], [first]), story
+            _assert_of_one_reading(edited, first, story)
+            report(plan, adapters=edited.adapters)
+            pass_leases(edited.adapters.settings)
+
+
+@pytest.mark.parametrize("point", _POINTS)
+def test_an_exact_plan_that_died_while_it_staged_is_of_one_reading_after_an_edit(
+    edited: SmallHouse, point: int, record_trials: RecordTrials
+) -> None:
+    record_trials("F14", engine="memory stores, an attempt dies")
+    tools: dict[str, Any] = {"adapters": edited.adapters, "settings": edited.adapters.settings}
+    plan = _planned(edited, "plan", dry_run=True)
+    with _at_point(point, _die), pytest.raises(Died):
+        rehearse(plan, **tools)
+    _edit(edited)
+    (kept,) = rehearse(plan, **tools).rehearsed
+    _assert_of_one_reading(edited, kept, f"struck at {point}")
+    report(plan, adapters=edited.adapters)

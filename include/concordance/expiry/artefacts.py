@@ -18,6 +18,7 @@ from concordance.errors import Corrupt
 from concordance.ledger.expiring import Kept, KeptPlan
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.references import PlanReference
+from concordance.pipeline.staged import documents_inputs, inputs_of
 from concordance.settings import Settings
 from concordance.staging import KINDS, StagedFile, Staging, reference_name
 
@@ -88,13 +89,14 @@ def _needed(plan: KeptPlan, staging: Staging) -> Iterator[str]:
         return
     made = PlanReference.from_json(plan.reference)
     for shard in range(made.shards):
-        inputs = [plan_id, made.entries.digest, shard, plan.settings.digest, made.settings_digest]
-        yield reference_name("documents", inputs)
+        inputs = inputs_of(made, shard, plan.settings)
         yield reference_name("chunks", inputs)
         # A reference that is damaged leads nowhere: its stage makes everything anew.
         with suppress(Corrupt):
-            chunks = staging.find("chunks", inputs) if plan.is_whole else None
+            chunks = staging.find("chunks", inputs)
             if chunks is not None:
+                yield reference_name("documents", documents_inputs(inputs, chunks.digest))
+            if chunks is not None and plan.is_whole:
                 yield reference_name("vectors", [plan_id, chunks.digest, plan.settings.model.digest])
 
 

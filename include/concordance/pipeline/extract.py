@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from typing import Any
-from uuid import UUID
 
 from concordance import fault_points, ids
 from concordance.chunking.splitter import Chunker
@@ -34,7 +32,7 @@ from concordance.parsing.parser import Parser
 from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.ahead import ahead
-from concordance.pipeline.barred import take_back_erased, without_erased
+from concordance.pipeline.barred import without_erased
 from concordance.pipeline.counted import count_work
 from concordance.pipeline.fingerprint import fingerprint_under, source_digest
 from concordance.pipeline.forecast import timed
@@ -43,12 +41,12 @@ from concordance.pipeline.metadata import check_count, with_clean_names
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.rejected import tell_rejected
+from concordance.pipeline.staged import Row, find_staged, inputs_of, stage
 from concordance.pipeline.version import version_of
 from concordance.quality.texts import measure
 from concordance.settings import Settings
 from concordance.sources.port import Source
 
-Row = dict[str, Any]
 _RENEWED_EVERY_DOCUMENTS = 50
 
 
@@ -83,30 +81,14 @@ def stage_shard(
     settings: Settings,
 ) -> ShardReference:
     """Stage what `make` gives for one shard, and record what it rejects; found, if an earlier attempt did so."""
-    inputs = [str(plan.plan_id), plan.entries.digest, shard, version.settings.digest, settings.run_digest]
-    documents = adapters.staging.find("documents", inputs)
-    chunks = adapters.staging.find("chunks", inputs)
-    if documents is None or chunks is None:
+    inputs = inputs_of(plan, shard, version.settings)
+    found = find_staged(inputs, adapters.staging)
+    if found is None:
         extracted = make()
         # Recorded before the artefacts are: an attempt that finds them need not know what was rejected.
         _quarantine(plan, extracted.rejections, version, adapters=adapters, settings=settings)
-        # The chunks first: a documents artefact is never without its chunks.
-        chunks = adapters.staging.put(
-            "chunks",
-            inputs,
-            tables.to_parquet(extracted.chunks, tables.CHUNKS),
-            rows=len(extracted.chunks),
-            suffix=".parquet",
-        )
-        documents = adapters.staging.put(
-            "documents",
-            inputs,
-            tables.to_parquet(extracted.documents, tables.DOCUMENTS),
-            rows=len(extracted.documents),
-            suffix=".parquet",
-        )
-        extracted_ids = {UUID(row["document_id"]) for row in extracted.documents}
-        take_back_erased([documents, chunks], extracted_ids, adapters=adapters)
+        found = stage(extracted.documents, extracted.chunks, inputs, adapters=adapters)
+    documents, chunks = found
     staged = ShardReference(
         shard=shard, documents=documents, chunks=chunks, counts={"extracted": documents.rows, "chunks": chunks.rows}
     )

@@ -16,6 +16,7 @@ from concordance.pipeline import tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.references import PlanReference
 from concordance.pipeline.rows import PreparedDocument, graph_rows, point_of
+from concordance.pipeline.staged import find_staged, inputs_of
 from concordance.staging import Artefact
 
 _ENCODED_AT_ONCE = 256
@@ -56,11 +57,13 @@ def _prepared(
     if plan is None or plan.plan_id != plan_id:
         return
     for shard in range(plan.shards):
-        inputs = [str(plan_id), plan.entries.digest, shard, version.settings.digest, plan.settings_digest]
         with suppress(Corrupt):
-            fields = _rows(adapters.staging.find("documents", inputs), adapters, documents)
+            found = find_staged(inputs_of(plan, shard, version.settings), adapters.staging)
+            if found is None:
+                continue
+            fields = _rows(found[0], adapters, documents)
             chunks: dict[str, list[dict[str, object]]] = {}
-            for chunk in _rows(adapters.staging.find("chunks", inputs), adapters, documents) if fields else ():
+            for chunk in _rows(found[1], adapters, documents) if fields else ():
                 chunks.setdefault(str(chunk["document_id"]), []).append(chunk)
             for row in fields:
                 promise = documents[UUID(str(row["document_id"]))]
@@ -68,9 +71,7 @@ def _prepared(
                 yield PreparedDocument(promise.row.document_id, promise.row.tenant, promise.row.source, row, ordered)
 
 
-def _rows(artefact: Artefact | None, adapters: Adapters, documents: Mapping[UUID, Promise]) -> list[dict[str, object]]:
-    if artefact is None:
-        return []
+def _rows(artefact: Artefact, adapters: Adapters, documents: Mapping[UUID, Promise]) -> list[dict[str, object]]:
     names = [str(document_id) for document_id in documents]
     content = adapters.staging.read(artefact)
     return list(tables.from_parquet(content, filters=[("document_id", "in", names)]).to_pylist())

@@ -19,11 +19,12 @@ from concordance.operations import telemetry
 from concordance.pipeline import originals, tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.barred import without_erased
-from concordance.pipeline.extract import Extracted, Row, extract_entries, stage_shard
+from concordance.pipeline.extract import Extracted, extract_entries, stage_shard
 from concordance.pipeline.fingerprint import fingerprint_under
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.rows import PreparedDocument
+from concordance.pipeline.staged import Row
 from concordance.pipeline.version import version_of
 from concordance.settings import Settings
 
