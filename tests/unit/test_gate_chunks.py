@@ -256,6 +256,39 @@ def test_a_run_that_only_copied_vectors_has_no_canaries_to_compare() -> None:
     assert judge_chunks(chunks(1), encoding=Encoding(MODEL.digest, 0, None)).passed
 
 
+@pytest.mark.parametrize(
+    ("vector", "encoding", "fails_on"),
+    [
+        (unit(1.0), Encoding(MODEL.digest, 1, CANARIES.vectors), None),
+        (unit(1.0), Encoding(MODEL.digest, 0, None), None),
+        (unit(1.0), Encoding("another", 5, CANARIES.vectors), "model_is_the_versions"),
+        (unit(1.0), Encoding(MODEL.digest, 5, moved(1.0)), "canary_distance"),
+        *((vector, Encoding(MODEL.digest, 1, CANARIES.vectors), truth) for vector, truth in BAD_VECTORS),
+    ],
+)
+def test_vectors_of_documents_that_are_not_judged_themselves_are_judged(
+    vector: Any, encoding: Encoding, fails_on: str | None
+) -> None:
+    """A build that took all of a shard's documents over encodes their texts anew under another model."""
+    rows = pd.DataFrame({"text_digest": ["a", "b"], "vector": [unit(0.0, 1.0), vector]})
+    result = judge_chunks(chunks(0), rows, documents_frame=documents(0), encoding=encoding, settings=ALL_MAY_GO)
+    assert (result.passed, result.rejected) == (fails_on is None, {})
+    assert "nothing to check" not in result.message
+    if fails_on is not None:
+        (expectation,) = result.failed_expectations
+        assert fails_on in expectation
+        assert fails_on in result.message
+
+
+def test_beside_judged_documents_a_vector_that_no_chunk_leads_to_is_judged_for_the_run_as_a_whole() -> None:
+    sound = vectors(chunks())
+    beside = pd.DataFrame({"text_digest": ["beside"], "vector": [unit(2.0)]})
+    result = judge_chunks(chunks(), pd.concat([sound, beside]), settings=ALL_MAY_GO)
+    assert (result.passed, result.rejected) == (False, {})
+    assert result.failed_expectations == {"vectors: expect_column_values_to_be_in_set(vector_is_of_unit_norm)": 1}
+    assert judge_chunks(chunks(), pd.concat([sound, beside.assign(vector=[unit(1.0)])])).passed
+
+
 def test_a_version_without_canaries_is_told_of_and_passes() -> None:
     result = judge_chunks(chunks(1), canaries=None)
     assert result.passed

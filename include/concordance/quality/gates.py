@@ -34,7 +34,7 @@ Parameters = ParamSpec("Parameters")
 Earlier = Sequence[Mapping[str, float]]
 
 # Raised with every change of what a gate lets through: what an older one rejected is tried again.
-GATES_REVISION = 2
+GATES_REVISION = 3
 
 DOCUMENT_COLUMNS = (
     "document_id",
@@ -192,6 +192,8 @@ def _check_shard(
     version_settings: IndexSettings,
     settings: Settings,
 ) -> None:
+    import pandas as pd
+
     _require_columns("documents", shard.documents, CHUNKED_COLUMNS)
     titles = {
         str(document): title if isinstance(title, str) else None
@@ -200,17 +202,24 @@ def _check_shard(
     vectors = _Required("vectors", shard.vectors, VECTOR_COLUMNS)
     truths = vector_truths(vectors, dimension=version_settings.model.dimension)
     suite, found = suites.chunks_suite(version_settings), dict[str, Found]()
+    is_judged = np.zeros(len(truths), dtype=np.bool_)
     for chunks in _Required("chunks", shard.chunks, CHUNK_COLUMNS):
         checked = with_chunk_truths(chunks, truths, titles, settings=settings)
         tally.take(runner.judge(suite, checked), chunks["document_id"].tolist(), reason_of=_reason(Reason.GATE_CHUNKS))
         run.take(chunks, truths)
         found |= found_in(chunks)
+        rows = truths.index.get_indexer(pd.Index(chunks["text_digest"]))
+        is_judged[rows[rows >= 0]] = True
     tally.evaluated += len(titles.keys() | found.keys())
     if not shard.documents.empty:
         covered = with_coverage(shard.documents, found, settings=settings)
         of = shard.documents["document_id"].tolist()
         tally.take(runner.judge(suites.coverage_suite(), covered), of, reason_of=_reason(Reason.GATE_CHUNKS))
-    if found:
+    # No chunk here leads to the vectors of documents that a build took over, so no document answers for them.
+    alone = truths[~is_judged]
+    for start in range(0, len(alone), settings.gate_slice_rows):
+        tally.take(runner.judge(suites.vectors_suite(), alone.iloc[start : start + settings.gate_slice_rows]))
+    if found or len(truths):
         encoding = _encoding_row(shard.encoding, canaries, version_settings)
         tally.take(runner.judge(suites.encodings_suite(settings), encoding))
 

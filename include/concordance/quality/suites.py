@@ -21,6 +21,7 @@ DOCUMENT_TRUTHS = (
     "relations_are_sound",
     "links_are_sound",
 )
+VECTOR_TRUTHS = ("vector_has_dimension", "vector_is_finite", "vector_is_of_unit_norm")
 CHUNK_TRUTHS = (
     "document_is_known",
     "body_is_present",
@@ -30,9 +31,7 @@ CHUNK_TRUTHS = (
     "header_is_of_path",
     "mentions_are_sound",
     "vector_is_there",
-    "vector_has_dimension",
-    "vector_is_finite",
-    "vector_is_of_unit_norm",
+    *VECTOR_TRUTHS,
 )
 
 
@@ -65,6 +64,15 @@ def chunks_suite(version_settings: IndexSettings) -> Suite:
         )
 
     return Suite("chunks", expectations)
+
+
+def vectors_suite() -> Suite:
+    """One row a text whose vector no chunk of the frames leads to, with the columns of `vector_truths`."""
+
+    def expectations(gxe: Any) -> Sequence[Any]:
+        return tuple(_true(gxe, column) for column in VECTOR_TRUTHS)
+
+    return Suite("vectors", expectations, is_named=True)
 
 
 def coverage_suite() -> Suite:

@@ -142,6 +142,8 @@ class Tally:
             said = f"The gate {gate} passed; {rejected} of {evaluated} documents go to quarantine"
         elif evaluated:
             said = f"The gate {gate} passed all of {evaluated} documents"
+        elif self._rows:
+            said = f"The gate {gate} passed; there was no document to judge by itself"
         else:
             said = f"The gate {gate} had nothing to check"
         return ". ".join((said, *self.warnings))
