@@ -246,6 +246,17 @@ def test_of_two_attempts_exactly_one_is_verified(desk: Desk) -> None:
     assert desk.begin(plan_id, desk.manifest("a")).is_verified
 
 
+def test_a_verified_batch_is_read_back_by_its_own_documents_and_not_by_the_plans(desk: Desk) -> None:
+    plan_id = desk.plan(a=Action.ADD, b=Action.ADD, c=Action.ADD)
+    begun = desk.begin(plan_id, desk.manifest("a"), desk.manifest("b"))
+    desk.ledger.batches.verified(desk.batch(plan_id), begun.token)
+    desk.begin(plan_id, desk.manifest("c"), ordinal=1)
+    with desk.ledger.snapshot() as snapshot:
+        for uris, loaded in (("a", "a"), ("ab", "ab"), ("bc", "b"), ("", "")):
+            keys = snapshot.loaded_of(plan_id, list(map(document, uris)))
+            assert {key.document_id for key in keys} == set(map(document, loaded))
+
+
 def test_an_attempt_that_lost_the_answer_of_begin_is_not_kept_out_by_its_own_lease(desk: Desk) -> None:
     plan_id = desk.plan(a=Action.ADD)
     first = desk.begin(plan_id, desk.manifest("a"), holder="me")

@@ -113,10 +113,9 @@ def _asked_by_gates_and_readers(ledger: Ledger) -> None:
     with ledger.snapshot() as snapshot:
         live = snapshot.live()
         snapshot.bases_of(plan_id, after=UUID(int=0), limit=100)
-        snapshot.loaded_of(plan_id)
+        snapshot.loaded_of(plan_id, [document_id])
         snapshot.verified_of(plan_id)
         snapshot.chunks_of(live, keys)
-        snapshot.standing_of(live, keys)
         snapshot.documents(live, [document_id])
         snapshot.stale(live, [document_id])
         snapshot.expected_of(live, SOURCE)

@@ -187,12 +187,13 @@ class Snapshot:
         )
         return [GenerationKey(*row) for row in self._cursor]
 
-    def loaded_of(self, plan_id: UUID) -> list[GenerationKey]:
-        """The plan's generations that were read back from both stores and are to become current, or are by now."""
+    def loaded_of(self, plan_id: UUID, document_ids: Collection[UUID]) -> list[GenerationKey]:
+        """The plan's generations of these documents that were read back from both stores and are to become current, or
+        are by now."""
         self._cursor.execute(
-            "SELECT document_id, generation FROM generations WHERE plan_id = %s AND state IN ('verified', 'current') "
-            "ORDER BY 1",
-            [plan_id],
+            "SELECT document_id, generation FROM generations WHERE plan_id = %s AND document_id = ANY(%s) "
+            "AND state IN ('verified', 'current') ORDER BY 1",
+            [plan_id, list(document_ids)],
         )
         return [GenerationKey(*row) for row in self._cursor]
 
@@ -282,15 +283,6 @@ class Snapshot:
     def forbidden_history(self) -> dict[str, int]:
         """I8: rows that no allowed history of the ledger leaves, counted by what is wrong with them."""
         return read_forbidden(self._cursor)
-
-    def standing_of(self, version: IndexVersion, keys: Sequence[GenerationKey]) -> dict[GenerationKey, str]:
-        """The state of those of the generations that the ledger knows."""
-        self._cursor.execute(
-            "SELECT document_id, generation, state FROM generations JOIN unnest(%s::uuid[], %s::bigint[]) "
-            "AS k (document_id, generation) USING (document_id, generation) WHERE index_version = %s",
-            [[key.document_id for key in keys], [key.generation for key in keys], version.version],
-        )
-        return {GenerationKey(row[0], row[1]): row[2] for row in self._cursor}
 
     def chunks_of(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[StoredChunk]:
         """What the ledger says these generations wrote, whatever their state."""

@@ -274,7 +274,7 @@ class _Loading:
         """A batch that an earlier attempt verified: the ledger's rows against both stores."""
         wanted = {document.document_id: document for document in documents}
         with self.adapters.ledger.snapshot() as snapshot:
-            loaded = [row for row in snapshot.loaded_of(self.plan.plan_id) if row.document_id in wanted]
+            loaded = snapshot.loaded_of(self.plan.plan_id, wanted)
             expected = expected_of(snapshot, self.version, loaded)
         evidence = compare_stores(self.version, expected, adapters=self.adapters, lanes=self.settings.load_lanes)
         version = self.version.version
