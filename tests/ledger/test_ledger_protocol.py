@@ -423,6 +423,54 @@ def test_a_run_that_can_go_on_keeps_its_source_until_its_plan_is_closed(desk: De
     desk.ledger.runs.open(run_id="run-1", source=SOURCE, tenant=TENANT, request={})
 
 
+def test_a_run_at_work_keeps_its_source_past_its_lease_while_nobody_took_it(desk: Desk) -> None:
+    desk.ledger.runs.open(run_id="first", source=SOURCE, tenant=TENANT, request={})
+    move_clock(desk.settings, desk.settings.source_lease_seconds + 1)
+    desk.ledger.runs.keep(run_id="first", source=SOURCE)
+    with pytest.raises(Leased, match="'first'"):
+        desk.ledger.runs.open(run_id="second", source=SOURCE, tenant=TENANT, request={})
+
+
+@pytest.mark.parametrize("what_became", ["at work", "dead", "done"])
+def test_a_run_at_work_does_not_take_back_what_another_took_meanwhile(desk: Desk, what_became: str) -> None:
+    desk.ledger.runs.open(run_id="first", source=SOURCE, tenant=TENANT, request={})
+    move_clock(desk.settings, desk.settings.source_lease_seconds + 1)
+    desk.ledger.runs.open(run_id="second", source=SOURCE, tenant=TENANT, request={})
+    if what_became == "dead":
+        move_clock(desk.settings, desk.settings.source_lease_seconds + 1)
+    if what_became == "done":
+        desk.ledger.runs.finish(run_id="second", source=SOURCE, state="nothing", report={})
+    with pytest.raises(Leased, match="'first' no longer holds") as lost:
+        desk.ledger.runs.keep(run_id="first", source=SOURCE)
+    assert (lost.value.retry_after_seconds > 0) == (what_became == "at work")
+
+
+def test_a_run_at_work_whose_plan_is_closed_has_nothing_to_try_again(desk: Desk) -> None:
+    desk.plan(a=Action.ADD)
+    desk.plan(a=Action.ADD)
+    with pytest.raises(Conflict, match="closed"):
+        desk.ledger.runs.keep(run_id="run-0", source=SOURCE)
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_build_at_work_does_not_take_back_the_place_that_another_took_meanwhile(desk: Desk, is_done: bool) -> None:
+    building = desk.ledger.building
+    building.begin("first", {})
+    desk.ledger.runs.open(run_id="of first", source=SOURCE, tenant=TENANT, request={}, build_id="first")
+    move_clock(desk.settings, desk.settings.source_lease_seconds + 1)
+    building.keep("first")
+    with pytest.raises(Leased, match="'first' is at work"):
+        building.begin("second", {})
+    move_clock(desk.settings, desk.settings.source_lease_seconds + 1)
+    building.begin("second", {})
+    if is_done:
+        building.finish("second", state="nothing", said={})
+    with pytest.raises(Leased, match="'first' no longer holds"):
+        building.keep("first")
+    with pytest.raises(Leased, match="'first' no longer holds"):
+        desk.ledger.runs.keep(run_id="of first", source=SOURCE)
+
+
 def test_known_texts_are_those_of_current_generations_only(desk: Desk) -> None:
     desk.publish("a", text="kept")
     plan_id = desk.plan(b=Action.ADD)

@@ -105,6 +105,16 @@ def _live_through(house: SmallHouse) -> None:
     maintain(**tools)
 
 
+def _asked_by_long_work(ledger: Ledger) -> None:
+    """A lease that goes on, which no stage of this life takes long enough for."""
+    ledger.runs.open(run_id="long", source=SOURCE, tenant="acme", request={})
+    ledger.runs.keep(run_id="long", source=SOURCE)
+    ledger.runs.release(run_id="long", source=SOURCE)
+    ledger.building.begin("long", {})
+    ledger.building.keep("long")
+    ledger.building.release("long")
+
+
 def _asked_by_gates_and_readers(ledger: Ledger) -> None:
     """What is read a page, a batch or a search at a time, by stages that this life leaves out."""
     plan_id = ids.plan_id(source=SOURCE, number=1)
@@ -252,6 +262,7 @@ def test_nothing_that_is_asked_once_a_batch_or_a_page_reads_a_large_table_throug
 ) -> None:
     with listening(monkeypatch) as asked:
         _live_through(SmallHouse(ledger, stack, staging=tmp_path, parser=parser))
+        _asked_by_long_work(ledger)
         _asked_by_gates_and_readers(ledger)
     unasked = {each for each in _executing() - asked.functions if not each.startswith(OTHER_MODULES)}
     assert unasked <= UNASKED, "a statement that no test of plans sends: ask it in `_live_through`, or name it"

@@ -30,6 +30,7 @@ from concordance.ledger import Ledger
 from concordance.ledger.erasure_scope import Scope
 from concordance.model import Entity, GenerationKey, IndexVersion, Listed, RawDocument, Reason
 from concordance.parsing.parser import Parser
+from concordance.pipeline import lease as lease_module
 from concordance.pipeline import load as load_module
 from concordance.pipeline.embed import embed
 from concordance.pipeline.extract import extract
@@ -160,6 +161,7 @@ class World:
         with (
             connect(self.settings) as self._clock_hand,
             fault_points.hooked(self._pass),
+            mock.patch.object(lease_module, "time", _Clock(self)),
             mock.patch.object(load_module, "time", _Clock(self)),
             mock.patch.object(tenacity.nap, "time", _Clock(self)),
         ):

@@ -46,8 +46,10 @@ READS = {
 LEASES = {
     ("runs", "open"),
     ("runs", "renew"),
+    ("runs", "keep"),
     ("runs", "release"),
     ("building", "renew"),
+    ("building", "keep"),
     ("building", "release"),
 }
 # `put` has its points inside; that a source is declared is entered once, and again by whoever looks next.

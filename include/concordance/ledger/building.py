@@ -15,7 +15,7 @@ from uuid import UUID
 
 from concordance.errors import Conflict
 from concordance.ledger.database import Cursor, Database
-from concordance.ledger.leases import give_builder_back, take_builder
+from concordance.ledger.leases import give_builder_back, keep_builder, take_builder
 from concordance.model import IndexVersion
 
 # The stage that takes a document over as it was: what it rejects, nobody can make again.
@@ -158,6 +158,14 @@ class Building:
         self._database.transact(
             "renew the builder's lease",
             lambda cursor: take_builder(cursor, build_id=build_id, seconds=self._lease_seconds),
+        )
+
+    def keep(self, build_id: str) -> None:
+        """The same for a build at work, from any thread: what another took meanwhile is not taken back, though that one
+        be done or dead by now. Raises `Leased` then."""
+        self._database.transact(
+            "keep the builder's lease",
+            lambda cursor: keep_builder(cursor, build_id=build_id, seconds=self._lease_seconds),
         )
 
     def release(self, build_id: str) -> None:

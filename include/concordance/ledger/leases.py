@@ -11,29 +11,49 @@ from concordance.ledger.database import Cursor
 
 def take_source(cursor: Cursor, *, source: str, run_id: str, seconds: float) -> None:
     """Hold the source for another span. Raises `Leased` while another run holds it."""
+    holder, left = _holder_of_source(cursor, source)
+    if holder not in (None, run_id) and left > 0:
+        raise Leased(
+            f"Source {source!r} is being ingested by run {holder!r}: wait until it has ended (a run that died gives "
+            f"its lease back in {left:.0f} s)",
+            retry_after_seconds=left,
+        )
+    _hold_source(cursor, source=source, run_id=run_id, seconds=seconds)
+
+
+def keep_source(cursor: Cursor, *, source: str, run_id: str, seconds: float) -> None:
+    """The same for a run at work. Raises `Leased` when it does not hold the source any more, though nobody else may."""
+    holder, left = _holder_of_source(cursor, source)
+    if holder != run_id:
+        raise Leased(
+            f"Run {run_id!r} no longer holds source {source!r}: its lease ran out while it worked, or it was given "
+            "back. Try again when nobody ingests the source",
+            retry_after_seconds=left,
+        )
+    _hold_source(cursor, source=source, run_id=run_id, seconds=seconds)
+
+
+def holds_source(cursor: Cursor, *, source: str, run_id: str) -> bool:
+    return _holder_of_source(cursor, source)[0] == run_id
+
+
+def _holder_of_source(cursor: Cursor, source: str) -> tuple[str | None, float]:
+    """Who took the source last and did not give it back, and the seconds that are left of its lease, at least 0."""
     cursor.execute(
         "SELECT lease_holder, extract(epoch FROM lease_until - clock_timestamp())::float8 FROM sources "
         "WHERE source = %s FOR UPDATE",
         [source],
     )
-    row = cursor.fetchone()
-    if row is not None and row[0] not in (None, run_id) and row[1] is not None and row[1] > 0:
-        raise Leased(
-            f"Source {source!r} is being ingested by run {row[0]!r}: wait until it has ended (a run that died gives "
-            f"its lease back in {row[1]:.0f} s)",
-            retry_after_seconds=row[1],
-        )
+    holder, left = cursor.fetchone() or (None, None)
+    return holder, max(0.0, left or 0.0)
+
+
+def _hold_source(cursor: Cursor, *, source: str, run_id: str, seconds: float) -> None:
     cursor.execute(
         "UPDATE sources SET lease_holder = %s, lease_until = clock_timestamp() + make_interval(secs => %s) "
         "WHERE source = %s",
         [run_id, seconds, source],
     )
-
-
-def holds_source(cursor: Cursor, *, source: str, run_id: str) -> bool:
-    cursor.execute("SELECT lease_holder FROM sources WHERE source = %s FOR UPDATE", [source])
-    row = cursor.fetchone()
-    return row is not None and row[0] == run_id
 
 
 def give_back(cursor: Cursor, *, source: str, run_id: str) -> None:
@@ -46,24 +66,43 @@ def give_back(cursor: Cursor, *, source: str, run_id: str) -> None:
 
 def take_builder(cursor: Cursor, *, build_id: str, seconds: float) -> None:
     """Hold the builder's place for another span. Raises `Leased` while another build holds it."""
-    cursor.execute("SELECT holder, extract(epoch FROM lease_until - clock_timestamp())::float8 FROM builder FOR UPDATE")
-    holder, left = cursor.fetchone() or (None, None)
-    if holder not in (None, build_id) and left is not None and left > 0:
+    holder, left = _holder_of_builder(cursor)
+    if holder not in (None, build_id) and left > 0:
         raise Leased(
             f"Build {holder!r} is at work: one index version is built at a time. Wait until it has ended (one that "
             f"died gives its lease back in {left:.0f} s)",
             retry_after_seconds=left,
         )
+    _hold_builder(cursor, build_id=build_id, seconds=seconds)
+
+
+def keep_builder(cursor: Cursor, *, build_id: str, seconds: float) -> None:
+    """The same for a build at work. Raises `Leased` when it does not hold it any more, though nobody else may."""
+    holder, left = _holder_of_builder(cursor)
+    if holder != build_id:
+        raise Leased(
+            f"Build {build_id!r} no longer holds the builder's place: its lease ran out while it worked, or it was "
+            "given back. Try again when no other build is at work",
+            retry_after_seconds=left,
+        )
+    _hold_builder(cursor, build_id=build_id, seconds=seconds)
+
+
+def holds_builder(cursor: Cursor, *, build_id: str) -> bool:
+    return _holder_of_builder(cursor)[0] == build_id
+
+
+def _holder_of_builder(cursor: Cursor) -> tuple[str | None, float]:
+    cursor.execute("SELECT holder, extract(epoch FROM lease_until - clock_timestamp())::float8 FROM builder FOR UPDATE")
+    holder, left = cursor.fetchone() or (None, None)
+    return holder, max(0.0, left or 0.0)
+
+
+def _hold_builder(cursor: Cursor, *, build_id: str, seconds: float) -> None:
     cursor.execute(
         "UPDATE builder SET holder = %s, lease_until = clock_timestamp() + make_interval(secs => %s)",
         [build_id, seconds],
     )
-
-
-def holds_builder(cursor: Cursor, *, build_id: str) -> bool:
-    cursor.execute("SELECT holder FROM builder FOR UPDATE")
-    row = cursor.fetchone()
-    return row is not None and row[0] == build_id
 
 
 def give_builder_back(cursor: Cursor, *, build_id: str) -> None:

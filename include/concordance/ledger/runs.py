@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from concordance.errors import Conflict, Misconfigured
 from concordance.ledger.database import Cursor, Database
-from concordance.ledger.leases import give_back, holds_builder, holds_source, take_builder, take_source
+from concordance.ledger.leases import (
+    give_back,
+    holds_builder,
+    holds_source,
+    keep_builder,
+    keep_source,
+    take_builder,
+    take_source,
+)
 
 # So many of the last runs say how long the next one takes.
 _MEASURED_RUNS = 5
@@ -83,6 +92,22 @@ class Runs:
         took it meanwhile, `Conflict` when the run no longer holds it and its plan is closed: a late task must not keep
         the next run out."""
 
+        self._extend("renew a source's lease", take_source, take_builder, run_id=run_id, source=source)
+
+    def keep(self, *, run_id: str, source: str) -> None:
+        """The same for a run at work, from any thread: what another took meanwhile is not taken back, though that one
+        be done or dead by now. Raises `Leased` then, `Conflict` as `renew` does."""
+        self._extend("keep a source's lease", keep_source, keep_builder, run_id=run_id, source=source)
+
+    def _extend(
+        self,
+        what: str,
+        source_lease: Callable[..., None],
+        builder_lease: Callable[..., None],
+        *,
+        run_id: str,
+        source: str,
+    ) -> None:
         def work(cursor: Cursor) -> None:
             build_id = _build_of(cursor, run_id)
             if build_id is None:
@@ -92,11 +117,11 @@ class Runs:
             if not is_held and _is_closed(cursor, run_id):
                 raise Conflict(f"The plan of run {run_id!r} of source {source!r} is closed: start a new run")
             if build_id is None:
-                take_source(cursor, source=source, run_id=run_id, seconds=self._lease_seconds)
+                source_lease(cursor, source=source, run_id=run_id, seconds=self._lease_seconds)
             else:
-                take_builder(cursor, build_id=build_id, seconds=self._lease_seconds)
+                builder_lease(cursor, build_id=build_id, seconds=self._lease_seconds)
 
-        self._database.transact("renew a source's lease", work)
+        self._database.transact(what, work)
 
     def release(self, *, run_id: str, source: str) -> None:
         """Give the source's lease back, if this run holds it; the run itself can be taken up again."""

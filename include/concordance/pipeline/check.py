@@ -17,6 +17,7 @@ from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.counted import count_work
 from concordance.pipeline.gate_frames import ArtefactFrames, counts_frame, current_frames, shard_frames
 from concordance.pipeline.index import canaries_of
+from concordance.pipeline.lease import Lease, run_lease
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import GateReport, PlanReference, ShardReference
 from concordance.pipeline.rejected import tell_rejected
@@ -33,7 +34,8 @@ def check_documents(
 ) -> GateReport:
     """What extract left: identity, provenance, text, language, duplicates, entities. Raises `GateFailed`."""
     version = version_of(plan, adapters=adapters, settings=settings)
-    result = documents_verdict(plan, shards, adapters=adapters, settings=settings)
+    with _lease(plan, adapters, settings).kept():
+        result = documents_verdict(plan, shards, adapters=adapters, settings=settings)
     return _carry_out(result, plan, shards, version, adapters=adapters, settings=settings)
 
 
@@ -67,17 +69,18 @@ def check_chunks(
     """Chunks and vectors: window, headers, coverage, unit norm, the model's canaries. Raises `GateFailed`."""
     version = version_of(plan, adapters=adapters, settings=settings)
     rejected = frozenset(str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id))
-    left_out = rejected | _passed_before(plan, shards, adapters)
-    result = _judged(
-        "chunks",
-        lambda: gates.check_chunks(
-            shard_frames(shards, left_out, adapters=adapters, settings=settings),
-            canaries=canaries_of(version, adapters),
-            version_settings=version.settings,
-            settings=settings,
-            earlier=adapters.ledger.verdicts.earlier_figures(plan.run_id, limit=settings.max_jump_runs),
-        ),
-    )
+    with _lease(plan, adapters, settings).kept():
+        left_out = rejected | _passed_before(plan, shards, adapters)
+        result = _judged(
+            "chunks",
+            lambda: gates.check_chunks(
+                shard_frames(shards, left_out, adapters=adapters, settings=settings),
+                canaries=canaries_of(version, adapters),
+                version_settings=version.settings,
+                settings=settings,
+                earlier=adapters.ledger.verdicts.earlier_figures(plan.run_id, limit=settings.max_jump_runs),
+            ),
+        )
     return _carry_out(result, plan, shards, version, adapters=adapters, settings=settings)
 
 
@@ -95,15 +98,16 @@ def check_stores(
         message = f"{missing} loaded documents were not read back from the stores"
         result = GateResult("stores", passed=False, message=message)
         return _carry_out(result, plan, shards, version, adapters=adapters, settings=settings)
-    result = _judged(
-        "stores",
-        lambda: gates.check_stores(
-            loaded,
-            settings=settings,
-            current=current_frames(plan, version, adapters=adapters),
-            counts=counts_frame(plan.source, version, adapters=adapters),
-        ),
-    )
+    with _lease(plan, adapters, settings).kept():
+        result = _judged(
+            "stores",
+            lambda: gates.check_stores(
+                loaded,
+                settings=settings,
+                current=current_frames(plan, version, adapters=adapters),
+                counts=counts_frame(plan.source, version, adapters=adapters),
+            ),
+        )
     return _carry_out(result, plan, shards, version, adapters=adapters, settings=settings)
 
 
@@ -117,6 +121,10 @@ def _passed_before(plan: PlanReference, shards: Sequence[ShardReference], adapte
         for shard in shards
     )
     return frozenset(document_id for table in copied for document_id in table.column(0).to_pylist())
+
+
+def _lease(plan: PlanReference, adapters: Adapters, settings: Settings) -> Lease:
+    return run_lease(plan.run_id, plan.source, adapters=adapters, settings=settings)
 
 
 def _judged(name: str, gate: Callable[[], GateResult]) -> GateResult:

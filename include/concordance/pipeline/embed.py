@@ -27,6 +27,7 @@ from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.barred import take_back_erased
 from concordance.pipeline.counted import count_work
 from concordance.pipeline.forecast import timed
+from concordance.pipeline.lease import run_lease
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.rejected import tell_rejected
@@ -97,13 +98,15 @@ def _make(
 ) -> Artefact:
     texts, documents = _texts(plan, shard, adapters)
     text_vectors, embedder = _TextVectors(texts, version.settings.model.dimension), adapters.embedder_of(version)
-    for known in read_beside(plan, version, adapters=adapters):
-        _copy_known(text_vectors, known, adapters)
-    unknown = sorted(text_vectors.missing(), key=lambda digest: (-len(texts[digest]), digest))
-    for pool in slices(unknown, settings.embed_pool_texts):
-        # Encoding is the longest stage: the run must not lose its source meanwhile.
-        adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
-        _encode(text_vectors, pool, texts, embedder, source=plan.source)
+    lease = run_lease(plan.run_id, plan.source, adapters=adapters, settings=settings)
+    with lease.kept():
+        for known in read_beside(plan, version, adapters=adapters):
+            _copy_known(text_vectors, known, adapters)
+        unknown = sorted(text_vectors.missing(), key=lambda digest: (-len(texts[digest]), digest))
+        for pool in slices(unknown, settings.embed_pool_texts):
+            # Encoding is the longest stage: a run that has lost its source must not go on to its end.
+            lease.renew_when_due()
+            _encode(text_vectors, pool, texts, embedder, source=plan.source)
     if text_vectors.refused:
         _quarantine(plan, shard, text_vectors.refused, version, adapters=adapters, settings=settings)
     table = text_vectors.table(

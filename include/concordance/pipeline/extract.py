@@ -37,6 +37,7 @@ from concordance.pipeline.counted import count_work
 from concordance.pipeline.fingerprint import fingerprint_under, source_digest
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.index import Frozen, frozen_with
+from concordance.pipeline.lease import run_lease
 from concordance.pipeline.metadata import check_count, with_clean_names
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.references import PlanReference, ShardReference
@@ -47,8 +48,6 @@ from concordance.quality.texts import measure
 from concordance.settings import Settings
 from concordance.sources.port import Source
 
-_RENEWED_EVERY_DOCUMENTS = 50
-
 
 @timed
 def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Settings) -> ShardReference:
@@ -57,6 +56,7 @@ def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Se
     Raises `Unavailable` when the source or the staging area does not answer.
     """
     version = version_of(plan, adapters=adapters, settings=settings)
+    lease = run_lease(plan.run_id, plan.source, adapters=adapters, settings=settings)
 
     def extracted() -> Extracted:
         return rehearsed(plan, shard, adapters) or extract_shard(
@@ -65,7 +65,7 @@ def extract(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Se
             version,
             adapters=adapters,
             settings=settings,
-            renew=lambda: adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source),
+            renew=lease.renew_when_due,
         )
 
     return stage_shard(plan, shard, version, extracted, adapters=adapters, settings=settings)
@@ -219,7 +219,8 @@ def extract_shard(
     settings: Settings,
     renew: Callable[[], None],
 ) -> Extracted:
-    """Read, parse and cut the documents of one shard; nothing is recorded. `renew` keeps the run's lease meanwhile."""
+    """Read, parse and cut the documents of one shard; nothing is recorded. `renew` keeps the run's lease meanwhile, and
+    is called for each of them."""
     entries = without_erased(tables.plan_entries(adapters.staging.read(plan.entries), shard=shard), adapters=adapters)
     return extract_entries(plan, entries, version, adapters=adapters, settings=settings, renew=renew)
 
@@ -246,9 +247,8 @@ def extract_entries(
     )
     opening = ahead(extractor.open, entries, count=settings.read_ahead_documents, threads=settings.parser_processes)
     with closing(opening):
-        for number, opened in enumerate(opening):
-            if number % _RENEWED_EVERY_DOCUMENTS == 0:
-                renew()
+        for opened in opening:
+            renew()
             _add(extracted, opened, extractor)
     return extracted
 

@@ -33,6 +33,7 @@ from concordance.pipeline.counted import count_work
 from concordance.pipeline.forecast import timed
 from concordance.pipeline.isolation import Refusal, write_isolating
 from concordance.pipeline.lanes import in_lanes
+from concordance.pipeline.lease import run_lease
 from concordance.pipeline.plan import rejected_under
 from concordance.pipeline.read_back import compare_stores, expected_of
 from concordance.pipeline.references import PlanReference, ShardReference
@@ -57,6 +58,7 @@ def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, sett
     version = version_of(plan, adapters=adapters, settings=settings)
     tenant = adapters.declarations[plan.source].tenant
     rejected = set(adapters.ledger.plans.rejected(plan.plan_id))
+    lease = run_lease(plan.run_id, plan.source, adapters=adapters, settings=settings)
     loading = _Loading(plan, version, adapters, settings, holder=uuid4().hex, chunks=shard.chunks.path)
     evidence: list[dict[str, Any]] = []
     written: Counter[str] = Counter()
@@ -68,17 +70,20 @@ def load(plan: PlanReference, shard: ShardReference, *, adapters: Adapters, sett
 
     def begin(batch: tuple[int, Sequence[PreparedDocument]]) -> _InGraph:
         ordinal, documents = batch
-        adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source)
+        lease.renew_when_due()
         batch_id = ids.batch_id(plan_id=plan.plan_id, shard=shard.shard, ordinal=ordinal)
         return _await_lease(loading.into_graph, settings)(batch_id, documents, vectors)
 
-    for loaded in in_lanes(
-        enumerate(batches(documents, settings.batch_chunks)),
-        begin,
-        loading.to_the_end,
-        lanes=settings.load_lanes,
-        abandon=loading.abandon,
-    ):
+    # A batch may wait for another attempt's lease and then take its own time: together longer than a source's lease.
+    with lease.kept():
+        loads = in_lanes(
+            enumerate(batches(documents, settings.batch_chunks)),
+            begin,
+            loading.to_the_end,
+            lanes=settings.load_lanes,
+            abandon=loading.abandon,
+        )
+    for loaded in loads:
         evidence += loaded.evidence
         written.update(loaded.written)
     content = tables.to_parquet(sorted(evidence, key=lambda row: str(row["document_id"])), tables.EVIDENCE)

@@ -25,6 +25,7 @@ from concordance.pipeline.compare import Comparison, Doubtful, changed, compare,
 from concordance.pipeline.counted import count_waiting
 from concordance.pipeline.fingerprint import fingerprint
 from concordance.pipeline.forecast import forecast, unusual
+from concordance.pipeline.lease import Lease, run_lease
 from concordance.pipeline.references import PlanReference, RunRequest
 from concordance.quality import GATES_REVISION
 from concordance.settings import Settings
@@ -62,11 +63,13 @@ def make_plan(request: RunRequest, *, adapters: Adapters, settings: Settings) ->
                 count_waiting(earlier, adapters=adapters)
             return earlier
         planned = earlier
-    version = index.ensure_live(adapters, settings)
+    lease = run_lease(request.run_id, request.source, adapters=adapters, settings=settings)
+    with lease.kept():
+        version = index.ensure_live(adapters, settings)
     scope = normalise_subpath(request.subpath)
     with fault_points.around("plan.draw"):
         drawn = adapters.ledger.plans.draw(run_id=request.run_id, source=request.source, scope=scope, version=version)
-    return _make(request, drawn, scope, source, version, planned, adapters=adapters, settings=settings)
+    return _make(request, drawn, scope, source, version, planned, lease, adapters=adapters, settings=settings)
 
 
 def rejected_under(version: IndexVersion, settings: Settings, declaration: SourceDeclaration) -> str:
@@ -82,13 +85,15 @@ def _make(
     source: Source,
     version: IndexVersion,
     planned: PlanReference | None,
+    lease: Lease,
     *,
     adapters: Adapters,
     settings: Settings,
 ) -> PlanReference:
-    compared = _compared(request, scope, source, version, adapters=adapters, settings=settings)
-    really_changed, restamped, unread, returned = _decide_by_reading(compared, source, version)
-    readable_again = [entry for entry in compared.could_not_be_read if _is_readable(entry, source)]
+    with lease.kept():
+        compared = _compared(request, scope, source, version, adapters=adapters, settings=settings)
+    really_changed, restamped, unread, returned = _decide_by_reading(compared, source, version, lease)
+    readable_again = [entry for entry in compared.could_not_be_read if _is_readable(entry, source, lease)]
     compared = replace(compared, still_quarantined=compared.still_quarantined - len(readable_again))
     entries, shards = cut_into_shards(
         _limited([*compared.entries, *really_changed, *readable_again], request.max_documents),
@@ -202,7 +207,7 @@ def _bounded(listing: Iterator[Listed], max_documents: int, source: str) -> Iter
 
 
 def _decide_by_reading(
-    compared: Comparison, source: Source, version: IndexVersion
+    compared: Comparison, source: Source, version: IndexVersion, lease: Lease
 ) -> tuple[list[PlanEntry], list[tuple[Any, int, str]], int, list[UUID]]:
     """Read the doubtful: the changed ones, the others' new stamps, how many need neither, and those in quarantine that
     are what is current."""
@@ -211,7 +216,7 @@ def _decide_by_reading(
     returned: list[UUID] = []
     same = 0
     for doubtful in compared.doubtful:
-        raw = _read(doubtful.listed.uri, source)
+        raw = _read(doubtful.listed.uri, source, lease)
         if raw is None or not _is_same(raw, doubtful, source, version):
             # One that cannot be read: extract reads it again and gives the reason, the current generation stays.
             changed_entries.append(changed(doubtful))
@@ -225,15 +230,17 @@ def _decide_by_reading(
     return changed_entries, restamped, same, returned
 
 
-def _read(uri: str, source: Source) -> RawDocument | None:
+def _read(uri: str, source: Source, lease: Lease) -> RawDocument | None:
+    # One by one, as many as the source has: the next run must not come in between.
+    lease.renew_when_due()
     try:
         return source.read(uri)
     except PoisonDocument:
         return None
 
 
-def _is_readable(entry: PlanEntry, source: Source) -> bool:
-    return _read(entry.uri, source) is not None
+def _is_readable(entry: PlanEntry, source: Source, lease: Lease) -> bool:
+    return _read(entry.uri, source, lease) is not None
 
 
 def _is_same(raw: RawDocument, doubtful: Doubtful, source: Source, version: IndexVersion) -> bool:

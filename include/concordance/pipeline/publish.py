@@ -17,6 +17,7 @@ from concordance.model import DocumentRow, GenerationKey, IndexVersion
 from concordance.operations import telemetry
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.lanes import in_lanes
+from concordance.pipeline.lease import run_lease
 from concordance.pipeline.references import PlanReference
 from concordance.pipeline.version import version_of
 from concordance.settings import Settings
@@ -36,9 +37,11 @@ def publish(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> d
     """
     version = version_of(plan, adapters=adapters, settings=settings)
     _await_swap(adapters.ledger.publishing.publish, settings)(plan.plan_id)
-    hide(version, adapters.ledger.settling.to_hide(version, plan.plan_id), adapters=adapters, settings=settings)
-    settle(version, adapters=adapters, settings=settings)
-    sweep(version, adapters=adapters, settings=settings)
+    # All that this shows, and all that earlier runs left to sweep: a build must not lose its place over it.
+    with run_lease(plan.run_id, plan.source, adapters=adapters, settings=settings).kept():
+        hide(version, adapters.ledger.settling.to_hide(version, plan.plan_id), adapters=adapters, settings=settings)
+        settle(version, adapters=adapters, settings=settings)
+        sweep(version, adapters=adapters, settings=settings)
     return adapters.ledger.plans.outcomes(plan.plan_id)
 
 

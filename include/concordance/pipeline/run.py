@@ -12,6 +12,7 @@ from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.check import check_chunks, check_documents, check_stores
 from concordance.pipeline.embed import embed
 from concordance.pipeline.extract import extract
+from concordance.pipeline.lease import run_lease
 from concordance.pipeline.load import load
 from concordance.pipeline.plan import make_plan
 from concordance.pipeline.publish import publish, settle, sweep
@@ -106,5 +107,6 @@ def _in_turn(
 def tidy(plan: PlanReference, *, adapters: Adapters, settings: Settings) -> None:
     """What an earlier run left to do in the stores: a run that changes nothing does it too."""
     version = version_of(plan, adapters=adapters, settings=settings)
-    settle(version, adapters=adapters, settings=settings)
-    sweep(version, adapters=adapters, settings=settings)
+    with run_lease(plan.run_id, plan.source, adapters=adapters, settings=settings).kept():
+        settle(version, adapters=adapters, settings=settings)
+        sweep(version, adapters=adapters, settings=settings)

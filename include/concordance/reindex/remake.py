@@ -22,6 +22,7 @@ from concordance.pipeline.barred import without_erased
 from concordance.pipeline.extract import Extracted, extract_entries, stage_shard
 from concordance.pipeline.fingerprint import fingerprint_under
 from concordance.pipeline.forecast import timed
+from concordance.pipeline.lease import Lease, run_lease
 from concordance.pipeline.references import PlanReference, ShardReference
 from concordance.pipeline.rows import PreparedDocument
 from concordance.pipeline.staged import Row
@@ -36,9 +37,10 @@ def remake(plan: PlanReference, shard: int, *, adapters: Adapters, settings: Set
     Raises `Unavailable` when a source or the staging area does not answer.
     """
     version = version_of(plan, adapters=adapters, settings=settings)
+    lease = run_lease(plan.run_id, plan.source, adapters=adapters, settings=settings)
 
     def made() -> Extracted:
-        return _remade(plan, shard, version, adapters=adapters, settings=settings)
+        return _remade(plan, shard, version, lease, adapters=adapters, settings=settings)
 
     return stage_shard(plan, shard, version, made, adapters=adapters, settings=settings)
 
@@ -52,13 +54,14 @@ class _Kept:
 
 
 def _remade(
-    plan: PlanReference, shard: int, version: IndexVersion, *, adapters: Adapters, settings: Settings
+    plan: PlanReference, shard: int, version: IndexVersion, lease: Lease, *, adapters: Adapters, settings: Settings
 ) -> Extracted:
     entries = without_erased(tables.plan_entries(adapters.staging.read(plan.entries), shard=shard), adapters=adapters)
     assert plan.from_version is not None
     live = adapters.ledger.versions.get(plan.from_version)
-    promises = _promises(entries, live, adapters)
-    kept = _kept(promises, live, adapters)
+    with lease.kept():
+        promises = _promises(entries, live, adapters)
+        kept = _kept(promises, live, adapters)
     cuts_alike = live.settings.cut_digest == version.settings.cut_digest
     made = Extracted([], [], [])
     anew: list[PlanEntry] = []
@@ -72,7 +75,7 @@ def _remade(
         else:
             anew.append(entry)
     copied = len(made.documents)
-    _cut_anew(made, plan, anew, promises, kept, live, version, adapters=adapters, settings=settings)
+    _cut_anew(made, plan, anew, promises, kept, live, version, lease, adapters=adapters, settings=settings)
     carried = sum(row["is_copied"] and row["is_stale"] for row in made.documents)
     telemetry.count("build.copied", copied, source=plan.source)
     telemetry.count("build.cut", len(anew), source=plan.source)
@@ -128,6 +131,7 @@ def _cut_anew(
     kept: Mapping[UUID, _Kept],
     live: IndexVersion,
     version: IndexVersion,
+    lease: Lease,
     *,
     adapters: Adapters,
     settings: Settings,
@@ -138,7 +142,7 @@ def _cut_anew(
         version,
         adapters=adapters,
         settings=settings,
-        renew=lambda: adapters.ledger.runs.renew(run_id=plan.run_id, source=plan.source),
+        renew=lease.renew_when_due,
     )
     by_id = {entry.document_id: entry for entry in entries}
     for row in extracted.documents:
