@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
 
 import pytest
 
 from concordance.errors import Conflict, Leased
-from concordance.ledger import Ledger
-from concordance.model import RawDocument
+from concordance.ledger import Ledger, open_ledger
+from concordance.model import IndexVersion, RawDocument
 from concordance.parsing.parser import Parser
 from concordance.pipeline.extract import extract
 from concordance.pipeline.plan import make_plan
 from concordance.pipeline.references import PlanReference, RunRequest
+from concordance.reindex import run as run_module
 from concordance.settings import Settings
+from simulation.building_world import BuildingWorld, building_settings
+from simulation.promises import converged
 from simulation.world import SOURCE, Shelf, World, quick_settings
+from support.ledgers import connect
+from support.waiting import wait_for
+
+# Renewed for by the machine's own clock, beside a gate.
+SHORT_LEASE_SECONDS = 3
 
 
 class SlowShelf(Shelf):
@@ -88,3 +98,50 @@ def test_a_plan_that_was_overtaken_while_it_read_stops_there_and_takes_nothing_b
         planned(world, "slow")
     assert slow.reads == 2
     assert planned(world, "next").is_noop
+
+
+@pytest.fixture
+def builders(ledger: Ledger, stack: Settings, parser: Parser) -> Iterator[BuildingWorld]:
+    """One document, ingested; the builder's place is given back after seconds."""
+    settings = building_settings(stack).model_copy(update={"source_lease_seconds": SHORT_LEASE_SECONDS})
+    with closing(open_ledger(settings)) as impatient:
+        world = BuildingWorld(impatient, settings, seed=1, parser=parser)
+        with world.turning():
+            world.edit("alpha", "# Alpha\n\nStone and river.\n")
+            assert world.run()
+            yield world
+
+
+@pytest.mark.parametrize("gate", ["check_parity", "check_relevance"])
+def test_a_build_in_its_gates_keeps_its_place_past_its_lease(
+    builders: BuildingWorld, gate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another build that is made of something else would drop the version, and hours of work with it."""
+    judge: Any = getattr(run_module, gate)
+
+    def at_length(live: IndexVersion, version: IndexVersion, **given: Any) -> Any:
+        if not builders.trapped:
+            builders.trapped = 1
+            with connect(builders.settings) as connection:
+                first = connection.execute("SELECT lease_until FROM builder").fetchone()
+                is_over = "SELECT clock_timestamp() > %s"
+                wait_for(lambda: connection.execute(is_over, first).fetchone() == (True,), what="the lease's end")
+            assert not builders.build("strict")
+        return judge(live, version, **given)
+
+    monkeypatch.setattr(run_module, gate, at_length)
+    assert builders.build("longer")
+    assert builders.trapped
+    assert (builders.swaps, builders.live().settings.chunk_max_tokens) == (1, 80)
+    builders.quiet()
+    converged(builders, versions=("live", "retired"))
+
+
+def test_a_build_that_was_overtaken_before_it_had_a_version_drops_nothing(builders: BuildingWorld) -> None:
+    def another_one_is_done() -> None:
+        builders.hang_past_the_lease()
+        assert builders.build("strict", publish=False)
+
+    builders.trap = "build.begin.after", another_one_is_done
+    assert not builders.build("longer")
+    assert [version.state for version in builders.ledger.versions.all()] == ["live", "ready"]

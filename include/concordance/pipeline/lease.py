@@ -82,3 +82,8 @@ class Lease:
 def run_lease(run_id: str, source: str, *, adapters: Adapters, settings: Settings) -> Lease:
     """That of a run that was opened or renewed just now: its source's, or the builder's place for a run of a build."""
     return Lease(lambda: adapters.ledger.runs.keep(run_id=run_id, source=source), seconds=settings.source_lease_seconds)
+
+
+def build_lease(build_id: str, *, adapters: Adapters, settings: Settings) -> Lease:
+    """The builder's place, that the build took just now."""
+    return Lease(lambda: adapters.ledger.building.keep(build_id), seconds=settings.source_lease_seconds)

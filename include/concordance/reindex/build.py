@@ -23,6 +23,7 @@ from concordance.operations import correlation
 from concordance.pipeline import index, tables
 from concordance.pipeline.adapters import Adapters
 from concordance.pipeline.compare import cut_into_shards
+from concordance.pipeline.lease import Lease, build_lease
 from concordance.pipeline.references import PlanReference
 from concordance.reindex.references import OVERRIDES, BuildReference, BuildRequest
 from concordance.settings import Settings
@@ -50,13 +51,16 @@ def begin(request: BuildRequest, *, adapters: Adapters, settings: Settings) -> B
         version = adapters.ledger.versions.get(begun.version)
         if version.state in ("building", "ready", "live"):
             return BuildReference(request.build_id, version.version, live.version, _recorded(begun.report))
-    reasons = _reasons(request, live, adapters, settings)
-    if not reasons:
-        return None
-    if request.version is None:
-        version = _version(request, live, adapters, settings)
-    else:
-        version = _unfinished(request.version, adapters)
+    # What is asked of every source here, its names and its boilerplate, takes as long as they take to read.
+    lease = build_lease(request.build_id, adapters=adapters, settings=settings)
+    with lease.kept():
+        reasons = _reasons(request, live, adapters, settings)
+        if not reasons:
+            return None
+        if request.version is None:
+            version = _version(request, live, lease, adapters, settings)
+        else:
+            version = _unfinished(request.version, adapters)
     with fault_points.around("build.attach"):
         adapters.ledger.building.builds(request.build_id, version)
     with fault_points.around("build.record"):
@@ -75,6 +79,13 @@ def plan_round(build: BuildReference, *, adapters: Adapters, settings: Settings)
         return []
     if version.state not in ("building", "ready"):
         raise Conflict(f"Index version {version.version} is {version.state}, and no longer built: start a new build")
+    with build_lease(build.build_id, adapters=adapters, settings=settings).kept():
+        return _plans(build, version, live, adapters=adapters, settings=settings)
+
+
+def _plans(
+    build: BuildReference, version: IndexVersion, live: IndexVersion, *, adapters: Adapters, settings: Settings
+) -> list[PlanReference]:
     sources = adapters.ledger.building.sources([live, version])
     made: list[PlanReference] = []
     for source, tenant in sources.items():
@@ -140,7 +151,9 @@ def _reasons(request: BuildRequest, live: IndexVersion, adapters: Adapters, sett
     return reasons
 
 
-def _version(request: BuildRequest, live: IndexVersion, adapters: Adapters, settings: Settings) -> IndexVersion:
+def _version(
+    request: BuildRequest, live: IndexVersion, lease: Lease, adapters: Adapters, settings: Settings
+) -> IndexVersion:
     """An unfinished version that would be made of the same, or a new one."""
     chosen = settings.with_values(request.overrides)
     frozen = index.freeze(adapters, chosen, beside=live)
@@ -150,6 +163,8 @@ def _version(request: BuildRequest, live: IndexVersion, adapters: Adapters, sett
         if (last is None or last.state != "refused") and _is_made_of_the_same(unfinished.settings, wanted):
             _prepare(unfinished, adapters)
             return unfinished
+        # Not by one that was overtaken: it may be what its successor makes.
+        lease.renew()
         log.info("an unfinished index version is dropped", version=unfinished.version)
         with fault_points.around("version.retire"):
             adapters.ledger.swapping.retire(unfinished)

@@ -12,6 +12,7 @@ from concordance.errors import ConcordanceError, Conflict, GateFailed, Terminal
 from concordance.model import IndexVersion
 from concordance.operations import correlation
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.lease import build_lease
 from concordance.reindex.build import begin
 from concordance.reindex.catch_up import catch_up
 from concordance.reindex.drop import begin_drop, begin_drop_of_old, drop_due
@@ -56,9 +57,11 @@ def check(build: BuildReference, request: BuildRequest, *, adapters: Adapters, s
 
 
 def parity_gate(build: BuildReference, *, adapters: Adapters, settings: Settings) -> str:
-    """The next version holds what the live one holds. Returns what is said of it. Raises `GateFailed`."""
-    live, version = _pair(build, adapters)
-    result = check_parity(live, version, adapters=adapters, settings=settings)
+    """The next version holds what the live one holds. Returns what is said of it. Raises `GateFailed`, and `Leased`
+    when another build is at work by now."""
+    with _holding_the_place(build, adapters, settings):
+        live, version = _pair(build, adapters)
+        result = check_parity(live, version, adapters=adapters, settings=settings)
     _record(build, {"parity": result.as_json()}, adapters)
     if not result.passed:
         raise GateFailed(f"Index version {build.version} is not published, parity: {result.message}")
@@ -67,20 +70,27 @@ def parity_gate(build: BuildReference, *, adapters: Adapters, settings: Settings
 
 def relevance_gate(build: BuildReference, request: BuildRequest, *, adapters: Adapters, settings: Settings) -> str:
     """The next version finds as well as the live one, or a person `accepts` that it does not: it is ready then. Returns
-    what is said of it. Raises `GateFailed`."""
-    live, version = _pair(build, adapters)
-    result = check_relevance(live, version, adapters=adapters, settings=settings, seed=build.version)
+    what is said of it. Raises `GateFailed`, and `Leased` when another build is at work by now."""
+    with _holding_the_place(build, adapters, settings):
+        live, version = _pair(build, adapters)
+        result = check_relevance(live, version, adapters=adapters, settings=settings, seed=build.version)
     accepted = {"by": request.requested_by, "why": request.accepts}
     is_accepted = not result.passed and bool(request.accepts)
     _record(build, {"relevance": result.as_json(), **({"accepted": accepted} if is_accepted else {})}, adapters)
     if not (result.passed or is_accepted):
         raise GateFailed(f"Index version {build.version} is not published, relevance: {result.message}")
     if version.state == "building":
-        # The gates took their time: nobody else may have taken the version up meanwhile.
-        adapters.ledger.building.renew(build.build_id)
         with fault_points.around("version.ready"):
             adapters.ledger.versions.ready(version)
     return result.message
+
+
+@contextmanager
+def _holding_the_place(build: BuildReference, adapters: Adapters, settings: Settings) -> Iterator[None]:
+    """A gate takes its time: nobody else may take the version up, or drop it, meanwhile."""
+    adapters.ledger.building.renew(build.build_id)
+    with build_lease(build.build_id, adapters=adapters, settings=settings).kept():
+        yield
 
 
 def _pair(build: BuildReference, adapters: Adapters) -> tuple[IndexVersion, IndexVersion]:

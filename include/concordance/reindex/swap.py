@@ -19,6 +19,7 @@ from concordance.model import IndexVersion
 from concordance.operations import telemetry
 from concordance.pipeline import index
 from concordance.pipeline.adapters import Adapters
+from concordance.pipeline.lease import build_lease
 from concordance.pipeline.publish import hide
 from concordance.reindex.catch_up import catch_up
 from concordance.reindex.references import BuildReference
@@ -59,7 +60,8 @@ def publish(build: BuildReference, *, adapters: Adapters, settings: Settings) ->
     """
     adapters.ledger.building.renew(build.build_id)
     version = adapters.ledger.versions.get(build.version)
-    _await_runs(adapters, settings)
+    with build_lease(build.build_id, adapters=adapters, settings=settings).kept():
+        _await_runs(adapters, settings)
     for _ in range(settings.swap_attempts):
         began = time.monotonic()
         swapped = _swap(version, adapters, settings)
