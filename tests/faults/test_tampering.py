@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -13,15 +14,16 @@ from uuid import UUID
 import pytest
 
 from concordance import fault_points, ids
-from concordance.consistency.invariants import Kind
+from concordance.consistency.invariants import Kind, generation_of
 from concordance.consistency.rebuild import rebuild_ledger
 from concordance.errors import Conflict, Misconfigured
 from concordance.ledger import Ledger
+from concordance.model import GenerationKey
 from concordance.parsing.parser import Parser
 from concordance.settings import Settings
 from simulation.world import SOURCE
 from support import trials
-from support.ledgers import empty_ledger
+from support.ledgers import connect, empty_ledger
 from support.small_house import SmallHouse
 from support.tampering import TAMPERS, Vandal
 
@@ -183,6 +185,23 @@ def test_what_was_replaced_or_half_there_when_the_ledger_was_lost_is_swept_and_l
     house.wait_and_sweep()
     assert house.check().findings == ()
     assert set(house.digests()) == set(house.texts)
+
+
+def test_a_rebuilt_ledger_knows_how_many_chunks_a_sweep_takes_away(house: SmallHouse, stack: Settings) -> None:
+    for uri in sorted(house.texts):
+        house.texts[uri] += "\nEdited.\n"
+    house.run()
+    version = house.live
+    stored = Counter(map(generation_of, house.graph.scan(version)))
+    with house.ledger.snapshot() as snapshot:
+        replaced = stored.keys() - set(map(generation_of, snapshot.committed(version)))
+    lose_the_ledger(house, stack)
+    rebuild_ledger(adapters=house.adapters, settings=house.settings)
+    with connect(stack) as connection:
+        rows = connection.execute("SELECT document_id, generation, chunk_count FROM generations WHERE state = 'closed'")
+        closed = {GenerationKey(*key): chunks for *key, chunks in rows}
+    assert len(closed) == len(house.texts)
+    assert closed == {key: stored[key] for key in replaced}
 
 
 def test_a_ledger_that_is_not_empty_is_not_rebuilt(house: SmallHouse) -> None:

@@ -363,6 +363,28 @@ def test_a_page_of_what_is_to_be_settled_or_swept_ends_before_it_has_too_many_ch
             assert [key.document_id for key in due] == swept
 
 
+def test_a_page_of_what_is_to_be_settled_counts_the_chunks_that_it_hides(desk: Desk) -> None:
+    for text, chunks in (("first", 3), ("second", 2)):
+        plan_id = desk.plan(**dict.fromkeys("abc", Action.ADD if text == "first" else Action.CHANGE))
+        digests = tuple(ids.text_digest(f"{text} {number}") for number in range(chunks))
+        begun = desk.begin(plan_id, *(desk.manifest(uri, text_digests=digests) for uri in "abc"))
+        desk.ledger.batches.verified(desk.batch(plan_id), begun.token)
+        desk.ledger.publishing.publish(plan_id)
+    every = sorted(document(uri) for uri in "abc")
+
+    def pages(max_chunks: int) -> list[list[UUID]]:
+        found = desk.ledger.settling.to_settle(desk.version, limit=10, max_chunks=max_chunks)
+        return [[row.document_id for row in page] for page in found]
+
+    assert pages(15) == [every]
+    assert pages(14) == [every[:2], every[2:]]
+    assert pages(9) == [[each] for each in every]
+    move_clock(desk.settings, desk.settings.lease_seconds + desk.settings.sweep_grace_seconds + 1)
+    with desk.ledger.settling.sweeping(desk.version, limit=10, max_chunks=1000) as due:
+        assert len(due) == 3
+    assert pages(6) == [every]  # what was swept is hidden no more
+
+
 def test_a_sweep_that_fails_in_the_stores_is_due_again(desk: Desk) -> None:
     desk.publish("a")
     desk.publish("a", text="edited")

@@ -142,7 +142,9 @@ def _without_erased(documents: Sequence[FoundDocument], adapters: Adapters) -> I
     erased = adapters.ledger.erased([document.row.document_id for document in documents])
     for document in documents:
         if document.row.document_id in erased and document.chunks:
-            yield replace(document, chunks=(), others=tuple(sorted({*document.others, document.row.generation})))
+            yield replace(
+                document, chunks=(), others={**document.others, document.row.generation: len(document.chunks)}
+            )
         else:
             yield document
 
@@ -169,8 +171,14 @@ def _document(
         links=anchor.links or (),
     )
     chunks = _whole(row, graph.of.get(key, {}), vectors.of.get(key, {}), contents[key])
-    others = tuple(sorted(numbers - {key.generation} if chunks else numbers))
+    others = _chunks_of(key.document_id, numbers - {key.generation} if chunks else numbers, graph, vectors)
     return FoundDocument(row, chunks, others, max(numbers, default=0))
+
+
+def _chunks_of(document_id: UUID, numbers: set[int], graph: _Rows, vectors: _Rows) -> dict[int, int]:
+    """How many chunks of each of the document's generations the store that has more of them holds."""
+    keys = {number: GenerationKey(document_id, number) for number in sorted(numbers)}
+    return {number: max(len(rows.of.get(key, ())) for rows in (graph, vectors)) for number, key in keys.items()}
 
 
 def _whole(
@@ -226,7 +234,7 @@ def _without_anchor(
         if place is None or ids.document_id(tenant=place.tenant, source=place.source, uri=place.uri) != document_id:
             continue  # nobody's: `verify --repair` removes it
         row = DocumentRow(document_id, place.tenant, place.source, place.uri, 0, None, "", ())
-        yield FoundDocument(row, (), tuple(sorted(numbers)), max(numbers))
+        yield FoundDocument(row, (), _chunks_of(document_id, numbers, graph, vectors), max(numbers))
 
 
 def _notices(documents: Sequence[FoundDocument], adapters: Adapters) -> tuple[str, ...]:

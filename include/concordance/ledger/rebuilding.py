@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from uuid import UUID
 from concordance import ids
 from concordance.errors import Conflict
 from concordance.ledger.database import Cursor, Database
-from concordance.model import DocumentRow, GenerationKey, IndexSettings
+from concordance.model import DocumentRow, IndexSettings
 
 # Numbers that the lost ledger may have allotted to batches whose writers are still under way, or whose rows are gone.
 NUMBERS_LEFT_OUT = 1_000
@@ -29,11 +29,12 @@ class FoundVersion:
 @dataclass(frozen=True, slots=True)
 class FoundDocument:
     """A document as the stores hold it. `chunks` are (chunk id, text digest) of its current generation in order, empty
-    when none of its generations is whole; `row` then names only the document. `others` are generations to be swept."""
+    when none of its generations is whole; `row` then names only the document. `others` are generations to be swept,
+    each with the number of its chunks: sweeps are cut by it."""
 
     row: DocumentRow
     chunks: tuple[tuple[UUID, str], ...]
-    others: tuple[int, ...]
+    others: Mapping[int, int]
     highest: int
 
 
@@ -131,7 +132,7 @@ def _enter_document(cursor: Cursor, found: FoundDocument, *, version: int, plan_
     )
     names = (version, row.document_id)
     if found.chunks:
-        _enter_generation(cursor, found, GenerationKey(row.document_id, row.generation), version, plan_id, batch_id)
+        _enter_generation(cursor, found, row.generation, len(found.chunks), version, plan_id, batch_id)
         cursor.executemany(
             "INSERT INTO chunks (index_version, document_id, generation, ordinal, chunk_id, text_digest) "
             "VALUES (%s, %s, %s, %s, %s, %s)",
@@ -145,8 +146,8 @@ def _enter_document(cursor: Cursor, found: FoundDocument, *, version: int, plan_
             "INSERT INTO links (index_version, document_id, generation, kind, target_id) VALUES (%s, %s, %s, %s, %s)",
             [(*names, row.generation, kind, target) for kind, target in links],
         )
-    for generation in found.others:
-        _enter_generation(cursor, found, GenerationKey(row.document_id, generation), version, plan_id, batch_id)
+    for generation, chunks in found.others.items():
+        _enter_generation(cursor, found, generation, chunks, version, plan_id, batch_id)
         # The lost ledger's writers may be under way for as long as any lease: the sweep's grace counts from now.
         cursor.execute(
             "UPDATE generations SET state = 'closed', ended_at = now() "
@@ -156,18 +157,18 @@ def _enter_document(cursor: Cursor, found: FoundDocument, *, version: int, plan_
 
 
 def _enter_generation(
-    cursor: Cursor, found: FoundDocument, key: GenerationKey, version: int, plan_id: UUID, batch_id: UUID
+    cursor: Cursor, found: FoundDocument, generation: int, chunks: int, version: int, plan_id: UUID, batch_id: UUID
 ) -> None:
     row = found.row
-    is_current = key.generation == row.generation and bool(found.chunks)
+    is_current = generation == row.generation and bool(found.chunks)
     cursor.execute(
         "INSERT INTO generations (index_version, document_id, generation, batch_id, plan_id, state, title, "
         "fingerprint, stamp, access, content_digest, chunk_count, writer_until) "
         "VALUES (%s, %s, %s, %s, %s, 'loading', %s, %s, %s, %s, %s, %s, now())",
         [
             version,
-            key.document_id,
-            key.generation,
+            row.document_id,
+            generation,
             batch_id,
             plan_id,
             row.title if is_current else None,
@@ -175,6 +176,6 @@ def _enter_generation(
             row.stamp if is_current else "",
             list(row.access) if is_current else [],
             row.content_digest if is_current else "",
-            len(found.chunks) if is_current else 0,
+            chunks,
         ],
     )

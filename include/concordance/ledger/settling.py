@@ -18,13 +18,17 @@ from concordance.ledger.reading import document_row
 from concordance.model import DocumentRow, GenerationKey, IndexVersion
 from concordance.slices import weighed_slices
 
-# The page first: the documents of all that is dirty are not looked up for each page.
+# The page first: the documents of all that is dirty are not looked up for each page. A generation weighs what its
+# settle changes: its own chunks are shown, and those of older ones that were not swept yet are hidden.
 _DIRTY_AFTER = """
 SELECT d.document_id, d.tenant, d.source, d.uri, g.generation, g.title, g.fingerprint, g.access, g.stamp,
        g.content_digest,
        ARRAY(SELECT l.kind || ' ' || l.target_id FROM links l WHERE l.index_version = g.index_version
              AND l.document_id = g.document_id AND l.generation = g.generation ORDER BY 1),
-       g.batch_id, g.chunk_count
+       g.batch_id,
+       g.chunk_count + (SELECT coalesce(sum(o.chunk_count), 0) FROM generations o
+                        WHERE o.index_version = g.index_version AND o.document_id = g.document_id
+                        AND o.generation < g.generation AND o.dirty)
 FROM (SELECT * FROM generations WHERE index_version = %s AND (batch_id, document_id) > (%s, %s) AND dirty
       AND state = 'current' ORDER BY batch_id, document_id LIMIT %s) g
 JOIN documents d USING (document_id)
@@ -39,7 +43,7 @@ class Settling:
 
     def to_settle(self, version: IndexVersion, *, limit: int, max_chunks: int) -> Iterator[list[DocumentRow]]:
         """The current generations that are still dirty, page by page, each page read when it is asked for: at most
-        `limit` that have at most `max_chunks` together, and one at least.
+        `limit` that have at most `max_chunks` together, those that they replace included, and one at least.
 
         Batch by batch, because what was loaded together lies together in the stores; what was passed is not passed
         again, settled or not.
@@ -53,7 +57,7 @@ class Settling:
             ]
 
     def _dirty_after(self, version: IndexVersion, passed: list[UUID], limit: int) -> list[tuple[Any, ...]]:
-        """Rows of what is to be settled behind this batch and document, which end with batch and number of chunks."""
+        """Rows of what is to be settled behind this batch and document, which end with batch and chunks to change."""
 
         def work(cursor: Cursor) -> list[tuple[Any, ...]]:
             cursor.execute(_DIRTY_AFTER, [version.version, *passed, limit])
