@@ -7,11 +7,8 @@ store, and nothing of the ledger but the kept plan itself. A run that does exact
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
-
-import pyarrow as pa
 
 from concordance import fault_points, ids
 from concordance.errors import Conflict
@@ -23,10 +20,8 @@ from concordance.pipeline.check import documents_verdict, too_many
 from concordance.pipeline.extract import Extracted, extract_shard
 from concordance.pipeline.forecast import exactly
 from concordance.pipeline.references import PlanReference, Rehearsed, ShardReference
-from concordance.pipeline.staged import Row
 from concordance.settings import Settings
 from concordance.slices import slices
-from concordance.staging import Artefact
 
 _LOOKUP_TEXTS = 1000
 
@@ -75,16 +70,21 @@ def _version(plan: PlanReference, adapters: Adapters) -> IndexVersion:
 
 
 def _keep(plan: PlanReference, shard: int, extracted: Extracted, adapters: Adapters) -> Rehearsed:
-    def put(kind: str, rows: Sequence[Row], schema: pa.Schema) -> Artefact:
-        content = tables.to_parquet(rows, schema)
-        # Under its own digest too: what another attempt staged may be of another reading, and all three go together.
-        inputs = [str(plan.plan_id), shard, ids.bytes_digest(content)]
-        return adapters.staging.put(kind, inputs, content, rows=len(rows), suffix=".parquet")
+    staging = adapters.staging
+    documents = tables.to_parquet(extracted.documents, tables.DOCUMENTS)
+    chunks = tables.to_parquet(extracted.chunks, tables.CHUNKS)
+    rejections = tables.to_parquet(tables.rejection_rows(extracted.rejections), tables.REJECTIONS)
+
+    def own(content: bytes) -> list[str | int]:
+        # What another attempt staged may be of another reading, and all three go together.
+        return [str(plan.plan_id), shard, ids.bytes_digest(content)]
 
     kept = Rehearsed(
-        documents=put("documents", extracted.documents, tables.DOCUMENTS),
-        chunks=put("chunks", extracted.chunks, tables.CHUNKS),
-        rejections=put("rejections", tables.rejection_rows(extracted.rejections), tables.REJECTIONS),
+        documents=staging.put("documents", own(documents), documents, rows=len(extracted.documents), suffix=".parquet"),
+        chunks=staging.put("chunks", own(chunks), chunks, rows=len(extracted.chunks), suffix=".parquet"),
+        rejections=staging.put(
+            "rejections", own(rejections), rejections, rows=len(extracted.rejections), suffix=".parquet"
+        ),
     )
     named = {UUID(row["document_id"]) for row in extracted.documents} | {
         rejection.document_id for rejection in extracted.rejections
