@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -208,7 +208,10 @@ def test_deleted_points_are_cleared_out_in_the_background(client: QdrantClient, 
     assert {str(each.id) for each in found} == {each.id for each in points[1500:]}
 
 
-def test_an_index_of_other_parameters_is_built_anew_also_after_a_kill(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [RunningGateway.kill, RunningGateway.stop])
+def test_an_index_of_other_parameters_is_built_anew_also_after_an_end_in_the_middle(
+    tmp_path: Path, end: Callable[[RunningGateway], object]
+) -> None:
     running = RunningGateway(tmp_path)
     client = running.client()
     create_collection(client, indexing_threshold=50)
@@ -219,8 +222,10 @@ def test_an_index_of_other_parameters_is_built_anew_also_after_a_kill(tmp_path: 
     assert client.get_collection("docs").status == models.CollectionStatus.GREEN
     client.update_collection("docs", hnsw_config=models.HnswConfigDiff(m=8))
     assert client.get_collection("docs").status == models.CollectionStatus.YELLOW
-    running.kill()
+    wait_for(lambda: len(list((tmp_path / "shards").iterdir())) == 2, what="the copy")
+    end(running)
     client.close()
+    assert before.exists()
     with gateway(tmp_path) as restarted:
         reader = restarted.client()
         wait_for_index(reader, points=2000)

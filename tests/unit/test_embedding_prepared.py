@@ -280,6 +280,26 @@ def test_a_folder_whose_replacement_died_between_two_renames_is_put_back(tmp_pat
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.parametrize("force", [False, True])
+def test_what_somebody_else_prepared_meanwhile_stays_unless_it_is_forced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    models = tmp_path / "models"
+    target = placed(models, "fp32")
+    ready = target.rename(tmp_path / "ready")
+    child = tmp_path / "child"
+    child.write_text(
+        f"#!{sys.executable}\nimport json, shutil, sys\n"
+        f"shutil.copytree({str(ready)!r}, json.loads(sys.argv[3])['folder'], dirs_exist_ok=True)\n"
+        f"shutil.copytree({str(ready)!r}, {str(target)!r})\nopen({str(target / 'of another')!r}, 'w').close()\n"
+    )
+    child.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(child))
+    prepare(settings(models), force=force)
+    assert (target / "of another").exists() is not force
+    assert list(models.iterdir()) == [target]
+
+
 def test_what_a_preparation_left_that_died_long_ago_goes_and_a_young_one_stays(tmp_path: Path) -> None:
     folder = placed(tmp_path, "fp32")
     left, young = (folder.with_name(f".{folder.name}.{name}") for name in ("left", "young"))

@@ -72,12 +72,12 @@ def prepare(settings: Settings, *, force: bool = False) -> Preparation:
     made.mkdir(parents=True)
     try:
         _run_child({**request, "folder": str(made)}, seconds=settings.prepare_seconds)
-        model = read_prepared(made)
-        if model is None:
-            raise Terminal(f"{made} is gone: something else cleared models_dir; prepare the model again")
-        _put_in_place(made, target)
+        _put_in_place(made, target, force=force)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+    model = read_prepared(target)
+    if model is None:
+        raise Terminal(f"{target} is gone: something else cleared models_dir; prepare the model again")
     return Preparation(target, model, was_there=False)
 
 
@@ -122,15 +122,17 @@ def _import_path() -> str:
     return os.pathsep.join(filter(None, (str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", ""))))
 
 
-def _put_in_place(made: Path, target: Path) -> None:
+def _put_in_place(made: Path, target: Path, *, force: bool) -> None:
+    """What is whole there stays, unless `force`: somebody else prepared the same model meanwhile, which is as good, and
+    who has opened it by now goes on to read its files."""
     old = made.with_name(f"{made.name}{_OLD}")
     try:
-        if target.exists():
+        if target.exists() and (force or _whole(target) is None):
             target.rename(old)
+        # Onto a folder that is there it fails.
         made.rename(target)
     except OSError:
-        # Somebody else prepared the same model meanwhile, which is as good.
-        if _whole(target) is None:
+        if force or _whole(target) is None:
             if old.exists() and not target.exists():
                 old.rename(target)
             raise

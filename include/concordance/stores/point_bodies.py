@@ -24,7 +24,7 @@ _TAIL = b"]}"
 
 
 class Encoded:
-    """Points on their way: encoded a request ahead, each once, and gone when the server has them."""
+    """Points on their way: each encoded once, when a request has room for it, and gone when the server has it."""
 
     def __init__(self, points: Sequence[Point], *, over: bool = False) -> None:
         """`over`: what is there is written over."""

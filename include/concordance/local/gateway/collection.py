@@ -94,11 +94,13 @@ class Collection:
             now = time.monotonic()
             if now - self._written_at > OPTIMISE_AFTER_QUIET_SECONDS:
                 self._calm_since = now
-            self._written_at, self._is_dirty = now, True
+            self._written_at = now
             before = self._points()
             try:
                 self._call(lambda shard: _apply(shard, operations))
             finally:
+                # Not before: a flush in between would take this write for flushed.
+                self._is_dirty = True
                 self._operations += len(operations)
                 self._dead_points += max(0, before - self._points())
             return self._operations
@@ -117,9 +119,14 @@ class Collection:
             self.flush()
 
     def flush(self) -> None:
+        # First, for what is written meanwhile waits for the next flush.
         self._is_dirty = False
         self._flushed_at = time.monotonic()
-        self._call(lambda shard: shard.flush())
+        try:
+            self._call(lambda shard: shard.flush())
+        except BaseException:
+            self._is_dirty = True
+            raise
 
     def adopt(self, schema: Schema, *, is_outdated: bool) -> None:
         """Other parameters: what the engine left alone under the former ones is tried anew."""

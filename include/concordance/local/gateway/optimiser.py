@@ -61,8 +61,8 @@ class Upkeep:
                 try:
                     step(name, collection)
                 except Exception as error:
-                    if not collection.is_open:
-                        continue  # deleted in the middle of it; the next one of its name has not failed
+                    if not collection.is_open or self._ending.is_set():
+                        continue  # deleted or broken off in the middle of it; the next one has not failed
                     # A full disk or a vanished folder: the requests go on and report it, the next round tries again.
                     self._not_before[name] = time.monotonic() + OPTIMISE_RETRY_SECONDS
                     print(f"upkeep of collection {name} failed: {error}", file=sys.stderr, flush=True)
@@ -106,7 +106,8 @@ class Upkeep:
                 shard.close()
 
     def _build(self, create: Body, copy: Path) -> bool:
-        """Run the engine's optimisers over the copy; whether they changed anything."""
+        """Run the engine's optimisers over the copy; whether they changed anything. Raises when they did not come to
+        their end: what was broken off has said nothing about the index that is there."""
         command = [sys.executable, "-m", "concordance.local.gateway.optimise_copy", str(copy)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as child:
             self._child = child
@@ -118,9 +119,10 @@ class Upkeep:
                 child.kill()
             finally:
                 self._child = None
-        if child.wait() not in (0, NOTHING_TO_DO) and not self._ending.is_set():
-            raise RuntimeError(f"building the index ended with status {child.returncode}")
-        return child.returncode == 0
+        status = child.wait()
+        if status not in (0, NOTHING_TO_DO):
+            raise RuntimeError(f"building the index ended with status {status}")
+        return status == 0
 
     def _take_over(self, name: str, collection: Collection, shard: EdgeShard, copy: Path, create: Body) -> None:
         for _ in range(_CATCH_UP_ROUNDS):
