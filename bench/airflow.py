@@ -43,7 +43,8 @@ from concordance.watching.airflow import AirflowApi
 
 PAIRS = 3
 QUICK_DOCUMENTS = 40
-EDITIONS = 64
+# One that makes the index version, and one for each side of a pair.
+EDITIONS = 1 + 2 * effort.pairs(PAIRS)
 REST_SECONDS = 60
 _RUN_SECONDS = 5400
 # What Airflow's own lines say at the borders of a task's phases (task SDK 1.3.2).

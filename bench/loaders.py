@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import neo4j
+from bench import effort
 from bench.figures import Figure, median_of, seconds, show
 from bench.stacks import stack
 from qdrant_client import QdrantClient, models
@@ -47,7 +48,7 @@ BARE_QUERIES = (
     "MERGE (c)-[:FROM_DOCUMENT]->(d)",
     "UNWIND $rows AS row MATCH (c:Chunk {key: row.key}) MATCH (n:Chunk {key: row.next}) MERGE (c)-[:NEXT_CHUNK]->(n)",
     "UNWIND $rows AS row MATCH (c:Chunk {key: row.chunk}) MATCH (e:Entity {key: row.entity}) "
-    "MERGE (e)-[r:FROM_CHUNK]->(c) SET r.count = row.count",
+    "MERGE (c)<-[r:FROM_CHUNK]-(e) SET r.count = row.count",
     "UNWIND $rows AS row MATCH (d:Document {key: row.document}) MATCH (e:Entity {key: row.entity}) "
     "MERGE (d)-[:HAS_ENTITY {role: row.role, generation: row.generation}]->(e)",
     "UNWIND $rows AS row MATCH (s:Entity {key: row.subject}) MATCH (o:Entity {key: row.object}) "
@@ -60,6 +61,7 @@ BARE_QUERIES = (
 def measure(documents: int = DOCUMENTS, pairs: int = PAIRS) -> list[Figure]:
     """The loaders' rates against the bare loops', in one run."""
     figures: list[Figure] = []
+    pairs = effort.pairs(pairs)
     corpus = list(made_documents(documents))
     with stack() as (settings, _):
         figures += _graph("embedded graph", settings, corpus, pairs)

@@ -223,6 +223,7 @@ def _measured(adapters: Adapters, settings: Settings) -> list[Figure]:
     sampled = seconds(lambda: _sound(verify(**tools, scope=Scope(sampled=20))))  # type: ignore[arg-type]
     every = EMBEDDED_CHUNKS
     return [
+        Figure("reconcile, chunks in the stores", every, "chunks"),
         *(
             Figure(f"reconcile, {store} read and folded", every / taken, "chunks/s", ">= 15000")
             for store, taken in reads.items()
