@@ -146,6 +146,7 @@ def judge_chunks(
     settings: Settings = SETTINGS,
     canaries: Canaries | None = CANARIES,
     earlier: Sequence[dict[str, float]] = (),
+    taken_over: Iterable[str] = (),
 ) -> GateResult:
     """The gate over one shard; what is not given is sound and fits."""
     count = len(chunks_frame) // 2
@@ -154,6 +155,7 @@ def judge_chunks(
         chunks=[chunks_frame],
         vectors=[vectors(chunks_frame) if vectors_frame is None else vectors_frame],
         encoding=encoding or Encoding(MODEL.digest, 1, CANARIES.vectors),
+        taken_over=frozenset(taken_over),
     )
     return check_chunks(
         [shard], canaries=canaries, version_settings=VERSION_SETTINGS, settings=settings, earlier=earlier

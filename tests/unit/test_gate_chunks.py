@@ -271,7 +271,9 @@ def test_vectors_of_documents_that_are_not_judged_themselves_are_judged(
 ) -> None:
     """A build that took all of a shard's documents over encodes their texts anew under another model."""
     rows = pd.DataFrame({"text_digest": ["a", "b"], "vector": [unit(0.0, 1.0), vector]})
-    result = judge_chunks(chunks(0), rows, documents_frame=documents(0), encoding=encoding, settings=ALL_MAY_GO)
+    result = judge_chunks(
+        chunks(0), rows, documents_frame=documents(0), encoding=encoding, settings=ALL_MAY_GO, taken_over=("a", "b")
+    )
     assert (result.passed, result.rejected) == (fails_on is None, {})
     assert "nothing to check" not in result.message
     if fails_on is not None:
@@ -280,13 +282,25 @@ def test_vectors_of_documents_that_are_not_judged_themselves_are_judged(
         assert fails_on in result.message
 
 
-def test_beside_judged_documents_a_vector_that_no_chunk_leads_to_is_judged_for_the_run_as_a_whole() -> None:
+def test_beside_judged_documents_a_vector_of_one_that_was_taken_over_is_judged_for_the_run_as_a_whole() -> None:
     sound = vectors(chunks())
     beside = pd.DataFrame({"text_digest": ["beside"], "vector": [unit(2.0)]})
-    result = judge_chunks(chunks(), pd.concat([sound, beside]), settings=ALL_MAY_GO)
+    result = judge_chunks(chunks(), pd.concat([sound, beside]), settings=ALL_MAY_GO, taken_over=["beside"])
     assert (result.passed, result.rejected) == (False, {})
     assert result.failed_expectations == {"vectors: expect_column_values_to_be_in_set(vector_is_of_unit_norm)": 1}
-    assert judge_chunks(chunks(), pd.concat([sound, beside.assign(vector=[unit(1.0)])])).passed
+    mended = pd.concat([sound, beside.assign(vector=[unit(1.0)])])
+    assert judge_chunks(chunks(), mended, taken_over=["beside"]).passed
+
+
+def test_a_gate_that_is_asked_again_passes_beside_the_vectors_of_what_it_has_rejected() -> None:
+    rows, rejected = vectors(chunks(2)), str(chunks(2)["document_id"].iloc[0])
+    rows.at[0, "vector"] = unit(2.0)
+    first = judge_chunks(chunks(2), rows, settings=ALL_MAY_GO)
+    assert (first.passed, list(map(str, first.rejected))) == (True, [rejected])
+    left = chunks(2)[chunks(2)["document_id"] != rejected]
+    kept = documents(2)[documents(2)["document_id"] != rejected]
+    again = judge_chunks(left, rows, documents_frame=kept, settings=ALL_MAY_GO)
+    assert (again.passed, again.rejected) == (True, {})
 
 
 def test_a_version_without_canaries_is_told_of_and_passes() -> None:

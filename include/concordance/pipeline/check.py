@@ -70,11 +70,11 @@ def check_chunks(
     version = version_of(plan, adapters=adapters, settings=settings)
     rejected = frozenset(str(document_id) for document_id in adapters.ledger.plans.rejected(plan.plan_id))
     with _lease(plan, adapters, settings).kept():
-        left_out = rejected | _passed_before(plan, shards, adapters)
+        taken_over = _passed_before(plan, shards, adapters)
         result = _judged(
             "chunks",
             lambda: gates.check_chunks(
-                shard_frames(shards, left_out, adapters=adapters, settings=settings),
+                shard_frames(shards, rejected, taken_over, adapters=adapters, settings=settings),
                 canaries=canaries_of(version, adapters),
                 version_settings=version.settings,
                 settings=settings,

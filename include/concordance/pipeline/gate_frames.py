@@ -50,18 +50,29 @@ class ArtefactFrames:
 
 
 def shard_frames(
-    shards: Sequence[ShardReference], left_out: frozenset[str], *, adapters: Adapters, settings: Settings
+    shards: Sequence[ShardReference],
+    rejected: frozenset[str],
+    taken_over: frozenset[str],
+    *,
+    adapters: Adapters,
+    settings: Settings,
 ) -> Iterator[ShardFrames]:
-    """Each shard as embed left it, without the documents `left_out`."""
+    """Each shard as embed left it, without the documents that were `rejected`; of those `taken_over` the vectors."""
     # A call for each: what is left of one shard is gone before the next one is read.
-    return (_frames_of(shard, left_out, adapters=adapters, settings=settings) for shard in shards)
+    return (_frames_of(shard, rejected, taken_over, adapters=adapters, settings=settings) for shard in shards)
 
 
 def _frames_of(
-    shard: ShardReference, left_out: frozenset[str], *, adapters: Adapters, settings: Settings
+    shard: ShardReference,
+    rejected: frozenset[str],
+    taken_over: frozenset[str],
+    *,
+    adapters: Adapters,
+    settings: Settings,
 ) -> ShardFrames:
     import pandas as pd
 
+    left_out = rejected | taken_over
     assert shard.vectors is not None
     vectors = adapters.staging.read(shard.vectors)
     model, canaries = tables.made_by(vectors)
@@ -75,7 +86,17 @@ def _frames_of(
             vectors, rows=min(_SLICE_VECTORS, settings.gate_slice_rows), columns=["text_digest", "vector"]
         ),
         encoding=Encoding(model, shard.vectors.rows - copied, canaries),
+        taken_over=_texts_of(shard, taken_over - rejected, adapters),
     )
+
+
+def _texts_of(shard: ShardReference, document_ids: frozenset[str], adapters: Adapters) -> frozenset[str]:
+    """The text digests of these documents' chunks."""
+    if not document_ids:
+        return frozenset()
+    wanted = [("document_id", "in", list(document_ids))]
+    chunks = tables.from_parquet(adapters.staging.read(shard.chunks), filters=wanted, columns=["text_digest"])
+    return frozenset(chunks.column(0).to_pylist())
 
 
 def current_frames(plan: PlanReference, version: IndexVersion, *, adapters: Adapters) -> Iterator[pd.DataFrame]:

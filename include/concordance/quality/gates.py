@@ -95,12 +95,14 @@ class Encoding:
 @dataclass(frozen=True, slots=True)
 class ShardFrames:
     """What the gate of chunks looks at of one shard. `documents` (`CHUNKED_COLUMNS`) are those that are not rejected,
-    `chunks` slices of whole documents (`CHUNK_COLUMNS`), `vectors` slices in any order (`VECTOR_COLUMNS`)."""
+    `chunks` slices of whole documents (`CHUNK_COLUMNS`), `vectors` slices in any order (`VECTOR_COLUMNS`). `taken_over`
+    are the text digests of documents that a build took over: of these the vectors alone are judged."""
 
     documents: pd.DataFrame
     chunks: Iterable[pd.DataFrame]
     vectors: Iterable[pd.DataFrame]
     encoding: Encoding
+    taken_over: frozenset[str] = frozenset()
 
 
 def _gate(name: str) -> Callable[[Callable[Parameters, GateResult]], Callable[Parameters, GateResult]]:
@@ -192,8 +194,6 @@ def _check_shard(
     version_settings: IndexSettings,
     settings: Settings,
 ) -> None:
-    import pandas as pd
-
     _require_columns("documents", shard.documents, CHUNKED_COLUMNS)
     titles = {
         str(document): title if isinstance(title, str) else None
@@ -202,24 +202,22 @@ def _check_shard(
     vectors = _Required("vectors", shard.vectors, VECTOR_COLUMNS)
     truths = vector_truths(vectors, dimension=version_settings.model.dimension)
     suite, found = suites.chunks_suite(version_settings), dict[str, Found]()
-    is_judged = np.zeros(len(truths), dtype=np.bool_)
     for chunks in _Required("chunks", shard.chunks, CHUNK_COLUMNS):
         checked = with_chunk_truths(chunks, truths, titles, settings=settings)
         tally.take(runner.judge(suite, checked), chunks["document_id"].tolist(), reason_of=_reason(Reason.GATE_CHUNKS))
         run.take(chunks, truths)
         found |= found_in(chunks)
-        rows = truths.index.get_indexer(pd.Index(chunks["text_digest"]))
-        is_judged[rows[rows >= 0]] = True
     tally.evaluated += len(titles.keys() | found.keys())
     if not shard.documents.empty:
         covered = with_coverage(shard.documents, found, settings=settings)
         of = shard.documents["document_id"].tolist()
         tally.take(runner.judge(suites.coverage_suite(), covered), of, reason_of=_reason(Reason.GATE_CHUNKS))
-    # No chunk here leads to the vectors of documents that a build took over, so no document answers for them.
-    alone = truths[~is_judged]
+    # No document answers for these. The vectors of what was rejected are nobody's: a gate that is asked again, when its
+    # answer was lost, must not stop the run for what it has put into quarantine itself.
+    alone = truths[truths.index.isin(shard.taken_over)]
     for start in range(0, len(alone), settings.gate_slice_rows):
         tally.take(runner.judge(suites.vectors_suite(), alone.iloc[start : start + settings.gate_slice_rows]))
-    if found or len(truths):
+    if found or len(alone):
         encoding = _encoding_row(shard.encoding, canaries, version_settings)
         tally.take(runner.judge(suites.encodings_suite(settings), encoding))
 

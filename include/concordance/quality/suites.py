@@ -67,7 +67,7 @@ def chunks_suite(version_settings: IndexSettings) -> Suite:
 
 
 def vectors_suite() -> Suite:
-    """One row a text whose vector no chunk of the frames leads to, with the columns of `vector_truths`."""
+    """One row a text of a document that is not judged itself, with the columns of `vector_truths`."""
 
     def expectations(gxe: Any) -> Sequence[Any]:
         return tuple(_true(gxe, column) for column in VECTOR_TRUTHS)
