@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -18,7 +19,7 @@ from concordance.errors import Misconfigured, PoisonDocument, Transient, Unavail
 from concordance.model import IndexVersion, Reason
 from concordance.operations import correlation
 from concordance.settings import Settings
-from concordance.stores import neo4j_versions, open_graph
+from concordance.stores import cypher, neo4j_versions, open_graph
 from contract.graph_contract import (
     HOSTILE_NAMES,
     SECONDS,
@@ -296,6 +297,22 @@ class BoltGraphContract(GraphContract):
             pass
         assert set(rows(graph, version).values()) == {0}
 
+    def test_a_page_begins_with_one_document_and_a_quick_server_is_given_more_in_each_transaction(
+        self, graph: Any, raw: RawBoltGraph, settings: Settings, version: IndexVersion, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        documents = [full(f"document {number}", links=()) for number in range(10)]
+        write(graph, version, *documents)
+        with closing(open_graph(at(settings, write_answer_seconds=60))) as patient, monkeypatch.context() as patched:
+            locked = _locked(patched)
+            settle(patient, version, *documents)
+            assert raw.live_chunks(version) == {each for one in documents for each in one.chunk_ids(version)}
+            patient.hide(version, [each.key for each in documents], timeout_seconds=SECONDS)
+            assert raw.live_chunks(version) == set()
+            assert sweep(patient, version, *documents) == 2 * len(documents)
+        # A sweep does more for a document than the others, and begins for itself.
+        assert locked == [1, 2, 4, 3, 8, 2, 1, 2, 4, 3]
+        assert set(rows(graph, version).values()) == {0}
+
     def test_a_row_that_fails_in_mid_transaction_takes_its_batch_with_it(
         self, graph: Any, version: IndexVersion
     ) -> None:
@@ -364,6 +381,20 @@ class BoltGraphContract(GraphContract):
         at_once(*(lambda writer=writer: batches(writer) for writer in range(8)))
         assert rows(graph, version)["entities"] == 200
         assert rows(graph, version)["mentions"] == 8 * 5 * 200
+
+
+def _locked(patched: pytest.MonkeyPatch) -> list[int]:
+    """How many documents each transaction locks that begins from now on."""
+    locked: list[int] = []
+    run = neo4j.Transaction.run
+
+    def heard(self: neo4j.Transaction, query: str, parameters: Any = None, /, **given: Any) -> neo4j.Result:
+        if query == cypher.LOCK_DOCUMENTS:
+            locked.append(len(given["keys"]))
+        return run(self, query, parameters, **given)
+
+    patched.setattr(neo4j.Transaction, "run", heard)
+    return locked
 
 
 def _vocabulary(raw: RawBoltGraph, version: IndexVersion) -> set[str]:

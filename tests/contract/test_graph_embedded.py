@@ -32,3 +32,7 @@ class TestEmbeddedGraph(BoltGraphContract):
     ) -> None:
         plan = raw.plan(query, documents=["a"], generations=[["a", 1]], version=1)
         assert "[index: concordance_relation_document on document_id]" in plan["args"]["string-representation"]
+
+    def test_a_range_of_ids_is_found_by_the_index_on_the_id(self, graph: Any, raw: RawBoltGraph) -> None:
+        plan = raw.plan(cypher_reconcile.CHUNKS_OF_SPAN, after="", last="b", version=1, limit=1)
+        assert "NodeIndexRangeScan" in plan["args"]["string-representation"]

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Any
 
 import neo4j
 import pytest
 
 from concordance import ids
-from concordance.errors import BatchTooLarge
+from concordance.errors import BatchTooLarge, Unavailable
 from concordance.model import IndexVersion
 from concordance.operations import correlation
 from concordance.pipeline.isolation import Refusal, write_isolating
 from concordance.resilience import LostRace
 from concordance.settings import Settings
-from concordance.stores import cypher, cypher_reconcile, cypher_versions
-from contract.bolt_graph import BoltGraphContract, RawBoltGraph
-from contract.graph_contract import SECONDS, rows, settle, write
+from concordance.stores import cypher, cypher_reconcile, cypher_versions, open_graph
+from contract.bolt_graph import BoltGraphContract, RawBoltGraph, at
+from contract.graph_contract import SECONDS, rows, settle, sweep, write
 from support import neo4j_server
 from support.index_rows import Written
 from support.waiting import wait_for
@@ -64,9 +65,10 @@ GIVEN = {
 
 def _queries() -> Iterator[tuple[str, str]]:
     """All that the adapter sends, by the constant that holds it."""
+    no_query = ("SCHEMA", "COUNTED", "RELATIONS_OF_GENERATIONS")
     for module in (cypher, cypher_reconcile, cypher_versions):
         for name, value in vars(module).items():
-            if name.isupper() and not name.startswith("_") and name not in ("SCHEMA", "COUNTED"):
+            if name.isupper() and not name.startswith("_") and name not in no_query:
                 queries = [value] if isinstance(value, str) else value.values() if isinstance(value, dict) else value
                 yield from ((name, query) for query in queries if "MATCH" in query or "MERGE" in query)
 
@@ -81,8 +83,6 @@ class TestNeo4jGraph(BoltGraphContract):
     """All of the contract."""
 
     def test_it_is_the_real_thing(self, settings: Settings) -> None:
-        from concordance.stores import open_graph
-
         graph = open_graph(settings)
         assert graph.ping() == "Neo4j/5.26.28"
         graph.close()
@@ -140,9 +140,54 @@ class TestNeo4jGraph(BoltGraphContract):
             pass
         assert set(rows(graph, version).values()) == {0}
 
-    def test_the_victim_of_a_deadlock_is_written_again(
-        self, graph: Any, settings: Settings, version: IndexVersion, monkeypatch: pytest.MonkeyPatch
+    def test_a_sweep_beyond_the_memory_of_a_transaction_goes_on_with_fewer_generations(
+        self, graph: Any, settings: Settings, version: IndexVersion
     ) -> None:
+        light = [Written(f"light {number}") for number in range(7)]
+        write(graph, version, *light)
+        shared = dict.fromkeys((f"shared {number}" for number in range(40)), 1)
+        heavy = []
+        for number in range(8):
+            texts = [f"{number}/{each} " + "x" * 1_000 for each in range(100)]
+            heavy.append(Written(f"{number}", texts=texts, mentions=dict.fromkeys(range(100), shared)))
+            write(graph, version, heavy[-1])
+        with closing(open_graph(at(settings, write_answer_seconds=60))) as patient:
+            # After these it sweeps eight at once.
+            assert sweep(patient, version, *light) == 2 * len(light)
+            assert sweep(patient, version, *heavy) == 100 * len(heavy)
+            assert patient._sweeping.rows < 8
+        assert set(rows(graph, version).values()) == {0}
+
+    def test_what_waits_for_a_lock_holds_up_nothing_of_its_page_that_comes_before_it(
+        self, graph: Any, raw: RawBoltGraph, settings: Settings, version: IndexVersion
+    ) -> None:
+        documents = sorted(
+            (Written(f"document {number}") for number in range(4)),
+            key=lambda document: ids.node_key(version.version, document.document_id),
+        )
+        write(graph, version, *documents)
+        key = ids.node_key(version.version, documents[-1].document_id)
+        impatient = open_graph(at(settings, graph_timeout_seconds=0.5, write_answer_seconds=60))
+        auth = (settings.effective_neo4j_user, settings.neo4j_password.get_secret_value())
+        with (
+            closing(impatient),
+            neo4j.GraphDatabase.driver(settings.effective_neo4j_url, auth=auth) as driver,
+            driver.session(database=settings.effective_neo4j_database) as session,
+        ):
+            holder = session.begin_transaction()
+            holder.run("MATCH (d:Document {key: $key}) SET d.locked = true REMOVE d.locked", key=key).consume()
+            with pytest.raises(Unavailable):
+                settle(impatient, version, *documents)
+            assert raw.live_chunks(version) == {each for one in documents[:-1] for each in one.chunk_ids(version)}
+            holder.rollback()
+            settle(impatient, version, *documents)
+        assert raw.live_chunks(version) == {each for one in documents for each in one.chunk_ids(version)}
+
+    def test_the_victim_of_a_deadlock_is_written_again(
+        self, settings: Settings, version: IndexVersion, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # It soon settles all three in one transaction, however slow the machine is.
+        graph: Any = open_graph(at(settings, write_answer_seconds=60))
         lost: list[str] = []
         transact = graph._bolt._transact
 
@@ -155,10 +200,13 @@ class TestNeo4jGraph(BoltGraphContract):
 
         monkeypatch.setattr(graph._bolt, "_transact", watched)
         documents = [Written("first"), Written("second"), Written("third")]
-        write(graph, version, *documents)
-        _cross_locks(graph, settings, version, documents)
-        assert "DeadlockDetected" in lost[0]
-        assert sum(chunk.document_id == documents[0].document_id for chunk in graph.chunks(version)) == 2
+        with closing(graph):
+            graph.prepare()
+            write(graph, version, *documents)
+            settle(graph, version, *documents)
+            _cross_locks(graph, settings, version, documents)
+            assert "DeadlockDetected" in lost[0]
+            assert sum(chunk.document_id == documents[0].document_id for chunk in graph.chunks(version)) == 2
 
 
 def _cross_locks(graph: Any, settings: Settings, version: IndexVersion, documents: Sequence[Written]) -> None:

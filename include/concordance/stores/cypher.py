@@ -23,8 +23,10 @@ SCHEMA = (
     "CREATE CONSTRAINT concordance_index_name IF NOT EXISTS FOR (n:Index) REQUIRE n.name IS UNIQUE",
     "CREATE INDEX concordance_document_version IF NOT EXISTS FOR (n:Document) ON (n.index_version)",
     "CREATE INDEX concordance_entity_version IF NOT EXISTS FOR (n:Entity) ON (n.index_version)",
-    # Pages of a version's chunks in the order of their ids, without sorting them all.
+    # A version's chunks are dropped by this.
     "CREATE INDEX concordance_chunk_order IF NOT EXISTS FOR (n:Chunk) ON (n.index_version, n.id)",
+    # Ranges of ids: the local graph looks for them in an index on the id alone.
+    "CREATE INDEX concordance_chunk_id IF NOT EXISTS FOR (n:Chunk) ON (n.id)",
     # Chunks are swept by this, also those whose Document node somebody deleted by hand.
     "CREATE INDEX concordance_chunk_document IF NOT EXISTS FOR (n:Chunk) ON (n.document_id)",
     "CREATE INDEX concordance_relation_document IF NOT EXISTS FOR ()-[r:RELATED_TO]-() ON (r.document_id)",
@@ -155,11 +157,11 @@ RETURN DISTINCT e.key AS key
 
 # Relations by the index on their document, which the local graph looks into for a list of values alone, and between
 # nodes without a label: otherwise it walks all entities for each row.
-_RELATIONS_OF_GENERATIONS = """
+RELATIONS_OF_GENERATIONS = """
 MATCH (s)-[r:RELATED_TO]->(o)
 WHERE r.document_id IN $documents AND [r.document_id, r.generation] IN $generations AND s.index_version = $version
 """
-ENTITIES_OF_RELATIONS = f"""{_RELATIONS_OF_GENERATIONS}
+ENTITIES_OF_RELATIONS = f"""{RELATIONS_OF_GENERATIONS}
 UNWIND [s.key, o.key] AS key
 RETURN DISTINCT key
 """
@@ -185,7 +187,7 @@ WHERE r.generation = row.generation
 DELETE r
 """
 
-DELETE_RELATIONS = f"{_RELATIONS_OF_GENERATIONS}DELETE r"
+DELETE_RELATIONS = f"{RELATIONS_OF_GENERATIONS}DELETE r"
 
 DELETE_UNUSED_ENTITIES = """
 UNWIND $keys AS key

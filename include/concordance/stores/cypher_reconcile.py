@@ -5,6 +5,8 @@ The same rules as in `cypher.py`: constants, every value bound, nodes found by k
 
 from __future__ import annotations
 
+from concordance.stores.cypher import RELATIONS_OF_GENERATIONS
+
 _CHUNK = """c.id AS id, c.key AS key, c.document_id AS document_id, c.generation AS generation, c.index AS index,
        c.text AS text, c.text_digest AS text_digest, c.tenant AS tenant, c.heading_path AS heading_path, c.live AS live
 """
@@ -13,9 +15,12 @@ _CHUNK = """c.id AS id, c.key AS key, c.document_id AS document_id, c.generation
 # second, and pages in an order cost the local graph all rows each.
 SCAN_CHUNKS = f"MATCH (c:Chunk) WHERE c.index_version = $version RETURN {_CHUNK}"
 
+# The version is asked for after the range, or the local graph reads all chunks of the version for it.
 CHUNKS_OF_SPAN = f"""
 MATCH (c:Chunk)
-WHERE c.index_version = $version AND c.id > $after AND c.id <= $last
+WHERE c.id > $after AND c.id <= $last
+WITH c
+WHERE c.index_version = $version
 RETURN {_CHUNK}
 ORDER BY c.id
 LIMIT $limit
@@ -76,9 +81,7 @@ WHERE r.generation = row.generation
 RETURN row.document_id AS document_id, row.generation AS generation, collect([r.role, e.entity_key]) AS entities
 """
 
-RELATIONS = """
-MATCH (s)-[r:RELATED_TO]->(o)
-WHERE r.document_id IN $documents AND [r.document_id, r.generation] IN $generations AND s.index_version = $version
+RELATIONS = f"""{RELATIONS_OF_GENERATIONS}
 RETURN r.document_id AS document_id, r.generation AS generation,
        collect([r.kind, s.entity_key, o.entity_key]) AS relations
 """

@@ -156,13 +156,13 @@ def anchor(row: Sequence[Any]) -> Anchor:
     )
 
 
-def documents(transaction: neo4j.Transaction, version: IndexVersion) -> Iterator[Anchor]:
+def scanned_documents(transaction: neo4j.Transaction, version: IndexVersion) -> Iterator[Anchor]:
     """All Document nodes of the version, in no order, as they arrive."""
     for record in transaction.run(reading.SCAN_DOCUMENTS, version=version.version):
         yield anchor(record)
 
 
-def entities(transaction: neo4j.Transaction, version: IndexVersion) -> Iterator[tuple[str, EntityRow]]:
+def scanned_entities(transaction: neo4j.Transaction, version: IndexVersion) -> Iterator[tuple[str, EntityRow]]:
     """All entities of the version with their node keys, in no order, as they arrive."""
     for key, *row in transaction.run(reading.SCAN_ENTITIES, version=version.version):
         yield str(key), EntityRow(*map(str, row))
@@ -263,6 +263,7 @@ SCHEMA_NAMES: Mapping[str, str] = {
     "concordance_document_version": "the index on Document.index_version",
     "concordance_entity_version": "the index on Entity.index_version",
     "concordance_chunk_order": "the index on Chunk.index_version and Chunk.id",
+    "concordance_chunk_id": "the index on Chunk.id",
     "concordance_chunk_document": "the index on Chunk.document_id",
     "concordance_relation_document": "the index on RELATED_TO.document_id",
 }

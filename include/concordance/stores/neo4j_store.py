@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -70,6 +70,11 @@ class Neo4jGraph:
             most=settings.graph_query_rows,
             start=ROWS_PER_QUERY,
             wanted_seconds=settings.write_answer_seconds,
+        )
+        # One at first: only a transaction tells how large the documents are and how quick the server is with them.
+        self._settling, self._sweeping = (
+            Sizing(least=1, most=ROWS_PER_QUERY, start=1, wanted_seconds=settings.write_answer_seconds)
+            for _ in range(2)
         )
 
     @property
@@ -141,34 +146,60 @@ class Neo4jGraph:
         return applied
 
     def settle(self, version: IndexVersion, documents: Sequence[DocumentRow], *, timeout_seconds: float) -> None:
-        rows = settle_rows(version, documents)
+        def work(transaction: neo4j.Transaction, rows: Rows) -> int:
+            settling.settle(transaction, version, rows)
+            return len(rows)
 
-        if rows:
-            self._bolt.write(
-                f"settling {len(rows)} documents",
-                lambda tx: settling.settle(tx, version, rows),
-                timeout_seconds=timeout_seconds,
-            )
+        rows = settle_rows(version, documents)
+        self._in_transactions("settling documents", rows, work, self._settling, timeout_seconds=timeout_seconds)
 
     def hide(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
-        rows = generation_rows(version, generations)
+        def work(transaction: neo4j.Transaction, rows: Rows) -> int:
+            settling.hide(transaction, version, rows)
+            return len(rows)
 
-        if rows:
-            self._bolt.write(
-                f"hiding {len(rows)} generations",
-                lambda tx: settling.hide(tx, version, rows),
-                timeout_seconds=timeout_seconds,
-            )
+        rows = generation_rows(version, generations)
+        self._in_transactions("hiding generations", rows, work, self._settling, timeout_seconds=timeout_seconds)
 
     def sweep(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> int:
+        def work(transaction: neo4j.Transaction, rows: Rows) -> int:
+            return settling.sweep(transaction, version, rows)
+
         rows = generation_rows(version, generations)
-        if not rows:
-            return 0
-        return self._bolt.write(
-            f"sweeping {len(rows)} generations",
-            lambda tx: settling.sweep(tx, version, rows),
-            timeout_seconds=timeout_seconds,
+        return self._in_transactions(
+            "sweeping generations", rows, work, self._sweeping, timeout_seconds=timeout_seconds
         )
+
+    def _in_transactions(
+        self,
+        what: str,
+        rows: Rows,
+        work: Callable[[neo4j.Transaction, Rows], int],
+        sizing: Sizing,
+        *,
+        timeout_seconds: float,
+    ) -> int:
+        """The work over all rows, in transactions of as many as the server takes in its time, one at least. Returns
+        the sum of what it counts. What is committed stays when a later one fails: the next call finds less to do."""
+        deadline = time.monotonic() + timeout_seconds
+        done = counted = 0
+        while done < len(rows):
+            some = rows[done : done + sizing.rows]
+            try:
+                with sizing.measured(len(some)):
+                    counted += self._bolt.write(
+                        f"{what}, {len(some)} of {len(rows)}",
+                        lambda tx, some=some: work(tx, some),  # type: ignore[misc]
+                        timeout_seconds=max(deadline - time.monotonic(), 0.001),
+                    )
+            except BatchTooLarge:
+                # Only the server knows what the edges of a chunk cost it.
+                if len(some) == 1:
+                    raise
+                sizing.shrink_to(len(some) // 2)
+            else:
+                done += len(some)
+        return counted
 
     def read_back(self, version: IndexVersion, generations: Sequence[GenerationKey]) -> list[StoredChunk]:
         pages = list(slices(generation_rows(version, generations), ROWS_PER_QUERY))
@@ -236,10 +267,10 @@ class Neo4jGraph:
         return {each.document_id: each for each in found}
 
     def documents(self, version: IndexVersion) -> Iterator[Anchor]:
-        return self._bolt.stream("streaming the documents", lambda tx: reconcile.documents(tx, version))
+        return self._bolt.stream("streaming the documents", lambda tx: reconcile.scanned_documents(tx, version))
 
     def altered_entities(self, version: IndexVersion) -> Iterator[str]:
-        found = self._bolt.stream("streaming the entities", lambda tx: reconcile.entities(tx, version))
+        found = self._bolt.stream("streaming the entities", lambda tx: reconcile.scanned_entities(tx, version))
         return (key for key, row in found if not is_itself(version, key, row))
 
     def mentioning(self, version: IndexVersion, node_keys: Sequence[str]) -> set[GenerationKey]:

@@ -55,17 +55,19 @@ class GraphStore(Protocol):
         text digests, not what else reconcile compares."""
 
     def settle(self, version: IndexVersion, documents: Sequence[DocumentRow], *, timeout_seconds: float) -> None:
-        """Show `documents` to raw readers, in one transaction: properties on the anchor node, only forward (never over
-        a higher generation) and only on a node that is there; `live` on this generation's chunks and off all lower
-        ones'. Called with up to a few hundred documents: a constant number of queries, not one a document."""
+        """Show `documents` to raw readers, each whole in one transaction: properties on the anchor node, only forward
+        (never over a higher generation) and only on a node that is there; `live` on this generation's chunks and off
+        all lower ones'. Called with up to a few hundred documents: in as few transactions as the store takes in its
+        time, not one a document. After an error some of them are shown."""
 
     def hide(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> None:
         """Take `live` off these and all lower generations' chunks of their documents."""
 
     def sweep(self, version: IndexVersion, generations: Sequence[GenerationKey], *, timeout_seconds: float) -> int:
         """Delete what these generations wrote: its chunks and edges, the entities that they leave without any edge, and
-        the Document node with its last chunk. One transaction under locks, so that a concurrent batch that mentions
-        an entity again, or brings the document back, loses nothing. Returns the number of chunks deleted."""
+        the Document node with its last chunk. Each generation in one transaction under locks, so that a concurrent
+        batch that mentions an entity again, or brings the document back, loses nothing. Returns the number of chunks
+        deleted; after an error some of the generations are gone."""
 
     def generations_of(self, version: IndexVersion, document_ids: Sequence[UUID]) -> Mapping[GenerationKey, int]:
         """Every generation of these documents that has a row here, with the number of its chunks and edges, whatever

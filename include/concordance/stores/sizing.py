@@ -44,11 +44,12 @@ class Sizing:
         finally:
             seconds = self._now() - began
             if seconds > self._wanted_seconds:
-                self._shrink_to(int(rows * self._wanted_seconds / seconds))
+                self.shrink_to(int(rows * self._wanted_seconds / seconds))
             elif is_answered and seconds <= self._wanted_seconds * _WELL_WITHIN:
                 self._grow_from(rows)
 
-    def _shrink_to(self, rows: int) -> None:
+    def shrink_to(self, rows: int) -> None:
+        """No more than so many in the next request, but the least: the store has refused more for their size."""
         with self._lock:
             self._rows = max(self._least, min(self._rows, rows))
 
