@@ -21,13 +21,14 @@ from concordance.embedding.hashing import HashEmbedder
 from concordance.errors import GateFailed, PoisonDocument
 from concordance.ledger import Ledger
 from concordance.model import GenerationKey, RawDocument, Reason
+from concordance.operations import correlation
 from concordance.parsing.parser import Parser
 from concordance.pipeline.references import RunReport, RunRequest
 from concordance.pipeline.run import ingest
 from concordance.quality import suites
 from concordance.settings import Settings
 from concordance.staging import Artefact
-from simulation.world import POISON, SOURCE, Shelf, World, quick_settings
+from simulation.world import POISON, SOURCE, Killed, Shelf, World, quick_settings
 from support.ledgers import connect
 
 TEXT = "# Note {number}\n\nStone {number} lies in the river and says so in edition {edition}.\n"
@@ -105,6 +106,42 @@ def test_an_encoder_that_moved_stops_the_run_before_anything_is_written(world: W
     rows = world.graph.counts(world.live()), world.vectors.counts(world.live())
     stops(world, "canary_distance")
     assert (world.graph.counts(world.live()), world.vectors.counts(world.live())) == rows
+
+
+class Loud(HashEmbedder):
+    """Has too long a vector for a marked word."""
+
+    def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        lengths = np.array([[2 if "loud" in text else 1] for text in texts], dtype=np.float32)
+        return super().encode(texts) * lengths
+
+
+def dies_in(stage: str, wanted: str) -> Callable[[str], None]:
+    def hook(point: str) -> None:
+        if point == wanted and correlation.carried().fields["stage"] == stage:
+            raise Killed(point)
+
+    return hook
+
+
+@pytest.mark.fault("F21", engine="memory")
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_run_that_dies_with_its_verdict_on_a_bad_vector_goes_on_without_that_document(
+    world: World, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    # What looks at vectors before the gate finds nothing: the artefact keeps the bad one, also for the second attempt.
+    monkeypatch.setattr("concordance.pipeline.embed.bad_rows", lambda _: {})
+    world.adapters = replace(world.adapters, embedder=Loud(dimension=16))
+    world.shelf.documents["note-07"] = "# Seven\n\nThis text is loud to the model.\n"
+    with fault_points.hooked(dies_in("check_chunks", f"plan.quarantine.{moment}")), pytest.raises(Killed):
+        run(world)
+    verdict = world.ledger.verdicts.newest(run_id=f"run-{world.run_number}", gate="chunks")
+    assert (verdict is None) is (moment == "before")
+    world.run_number -= 1
+    counts = run(world).counts
+    assert (counts["committed"], counts["quarantined"]) == (DOCUMENTS - 1, 1)
+    assert outcomes(world)["note-07"] == ("quarantined", str(Reason.BAD_VECTOR))
+    world.read_as_an_application()
 
 
 @pytest.mark.fault("F21", engine="memory")
