@@ -96,7 +96,7 @@ class BuildingWorld(World):
     builds_of: dict[int, str] = field(default_factory=dict)
     """The settings of each build, by its number: an attempt again asks for the same."""
     swaps: int = 0
-    held: int = 0
+    has_lost_artefacts: bool = False
 
     @contextmanager
     def turning(self) -> Iterator[World]:
@@ -154,6 +154,7 @@ class BuildingWorld(World):
     def lose_artefacts(self) -> None:
         """Somebody empties the staging area, between two attempts."""
         self.log.append("the staging area is emptied")
+        self.has_lost_artefacts = True
         staged = fsspec.filesystem("memory")
         if staged.exists(self._staging):
             staged.rm(self._staging, recursive=True)

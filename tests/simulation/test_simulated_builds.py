@@ -27,7 +27,7 @@ def all_is_well(world: BuildingWorld) -> None:
     assert world.build(again=True) or world.build(), "a build without faults did not come to its end"
     assert world.run()
     converged(world, versions=UNFINISHED)
-    assert world.build("strict"), "a build without faults did not come to its end"
+    published_by_other_settings(world)
     assert world.roll_back(), "there was nothing to go back to"
     assert world.run()
     converged(world, versions=UNFINISHED)
@@ -41,6 +41,18 @@ def all_is_well(world: BuildingWorld) -> None:
         if version.state != "live":
             assert version.state == "dropped"
             nothing_left_of(world, version)
+
+
+def published_by_other_settings(world: BuildingWorld) -> None:
+    """A build by settings that refuse some documents carries these over, unless somebody has emptied the staging area
+    since they were cut. Then it is not published, until a build by other settings has cut them anew."""
+    if world.build("strict"):
+        return
+    assert world.has_lost_artefacts, "a build without faults did not come to its end"
+    assert "cannot be made again" in world.log[-1]
+    converged(world, versions=UNFINISHED)
+    assert world.build(), "a build without faults did not come to its end"
+    assert world.build("strict"), "what was cut anew is not carried over"
 
 
 @pytest.mark.fault("F02", engine="memory, index versions")
